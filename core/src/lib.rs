@@ -1,0 +1,3 @@
+//! The engine of wgautomesh.
+#![no_std]
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! A mesh in a box.
+fn main() {}

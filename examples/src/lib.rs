@@ -1,0 +1,1 @@
+//! A virtual internet, a mesh in a box on it, and a simulator.

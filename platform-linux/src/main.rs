@@ -1,0 +1,2 @@
+//! The wgautomesh daemon.
+fn main() {}

@@ -1,0 +1,2 @@
+//! wgautomesh for OpenWrt.
+fn main() {}
