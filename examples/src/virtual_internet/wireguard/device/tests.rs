@@ -418,7 +418,7 @@ proptest! {
         for _ in 0..3 {
             world.public(Link::delay(ms(30)));
         }
-        let mut last: HashMap<(usize, usize), (Instant, u32)> = HashMap::new();
+        let mut last: HashMap<(usize, usize), (Instant, u32)> = HashMap::default();
         for op in ops {
             match op {
                 Op::Wait(micros) => {
