@@ -1,1 +1,3 @@
 //! A virtual internet, a mesh in a box on it, and a simulator.
+
+pub mod mesh_box;
