@@ -1,1 +1,2 @@
 //! The Linux runtime of wgautomesh.
+pub mod config;

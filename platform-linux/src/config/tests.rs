@@ -1,0 +1,1 @@
+//! Tests of the configuration: the corpus, and that no input can make the parser panic.
