@@ -6,13 +6,14 @@
 
 use super::report::{Fault, Located, Position, Report, quoted};
 use super::secret::{Secret, read_secret_file};
-use super::values::{InterfaceName, PeerName, PublicKey};
+use super::values::{InterfaceName, PeerName, short_key};
 use super::{Config, Endpoint, Peer};
 use core::hash::Hash;
 use core::net::IpAddr;
 use core::num::NonZeroU16;
 use std::collections::HashMap;
 use std::path::PathBuf;
+use wgautomesh_core::PublicKey;
 
 /// What a front end found of one key.
 #[derive(Debug, Default)]
@@ -65,13 +66,7 @@ pub struct PeerDraft {
 impl PeerDraft {
     /// An entry of which nothing has been read yet.
     pub fn new(at: Position) -> Self {
-        Self {
-            at,
-            key: Field::Absent,
-            address: Field::Absent,
-            endpoint: Field::Absent,
-            name: Field::Absent,
-        }
+        Self { at, key: Field::Absent, address: Field::Absent, endpoint: Field::Absent, name: Field::Absent }
     }
 }
 
@@ -180,16 +175,19 @@ impl Draft {
     /// What is accepted and does nothing in this version.
     fn note_inactive(&self, report: &mut Report) {
         if let Field::Given(Located { at, .. }) = self.persist_file {
-            let what = "is accepted but not active in this version: known endpoints are not kept over a reboot";
+            let what =
+                "is accepted but not active in this version: known endpoints are not kept over a reboot";
             report.note(at, "persist_file", Fault::new(what, ""));
         }
         if let Field::Given(Located { value: true, at }) = self.lan_discovery {
-            let what = "is accepted but not active in this version: peers on the same LAN are not looked for there";
+            let what =
+                "is accepted but not active in this version: peers on the same LAN are not looked for there";
             report.note(at, "lan_discovery", Fault::new(what, ""));
         }
         if let Field::Given(Located { value: port, at }) = self.upnp_forward_external_port {
             let what = "is accepted but not active in this version: no port is opened on the router";
-            let fix = format!("forward UDP port {port} there by hand if this node is to be reached from outside");
+            let fix =
+                format!("forward UDP port {port} there by hand if this node is to be reached from outside");
             report.note(at, "upnp_forward_external_port", Fault::new(what, fix));
         }
         if let Field::Given(Located { value: false, at }) = self.ipv6 {
@@ -228,7 +226,7 @@ impl Draft {
 
     fn check_duplicates(&self, report: &mut Report) {
         for (at, first, key) in repeated(self.peers.iter().map(|peer| &peer.key)) {
-            let what = format!("{}... is also the key of the peer at line {}", key.short(), first.line);
+            let what = format!("{}... is also the key of the peer at line {}", short_key(key), first.line);
             let fix = "remove one of the two entries, or give each node its own key";
             report.error(at, "peers.pubkey", Fault::new(what, fix));
         }
@@ -237,7 +235,11 @@ impl Draft {
                 "{address} is also the address of the peer at line {}: WireGuard sends to only one of them",
                 first.line
             );
-            report.error(at, "peers.address", Fault::new(what, "give each peer its own address inside the mesh"));
+            report.error(
+                at,
+                "peers.address",
+                Fault::new(what, "give each peer its own address inside the mesh"),
+            );
         }
         for (at, first, endpoint) in repeated(self.peers.iter().map(|peer| &peer.endpoint)) {
             let what = format!(
@@ -248,7 +250,8 @@ impl Draft {
             report.warn(at, "peers.endpoint", Fault::new(what, fix));
         }
         for (at, first, name) in repeated(self.peers.iter().map(|peer| &peer.name)) {
-            let what = format!("{} is also the name of the peer at line {}", quoted(name.as_str()), first.line);
+            let what =
+                format!("{} is also the name of the peer at line {}", quoted(name.as_str()), first.line);
             report.warn(at, "peers.name", Fault::new(what, "give each peer a name of its own"));
         }
     }

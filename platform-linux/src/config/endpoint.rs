@@ -5,6 +5,7 @@ use super::values::{parse_port, why_no_host_has};
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::num::NonZeroU16;
+use wgautomesh_core::{Scope, scope};
 
 /// A configured endpoint. An IPv4 address in IPv6 form is stored as IPv4.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -35,7 +36,8 @@ impl Endpoint {
     /// # Errors
     /// When it has no port, no host, or names something that no packet can be sent to.
     pub fn parse(text: &str) -> Result<Self, Fault> {
-        const FORMS: &str = "write \"203.0.113.7:51820\", \"[2001:db8::7]:51820\" or \"host.example.org:51820\"";
+        const FORMS: &str =
+            "write \"203.0.113.7:51820\", \"[2001:db8::7]:51820\" or \"host.example.org:51820\"";
         if text.is_empty() {
             let fix = "give \"HOST:PORT\", or leave the key out for a peer without a fixed address";
             return Err(Fault::new("is empty", fix));
@@ -54,7 +56,10 @@ impl Endpoint {
         }
         if text.parse::<Ipv6Addr>().is_ok() {
             let what = format!("{} has no port: WireGuard would not know where to send", quoted(text));
-            return Err(Fault::new(what, format!("write \"[{text}]:51820\", with the peer's WireGuard port")));
+            return Err(Fault::new(
+                what,
+                format!("write \"[{text}]:51820\", with the peer's WireGuard port"),
+            ));
         }
         if let Some(rest) = text.strip_prefix('[') {
             return bracketed(text, rest);
@@ -88,12 +93,18 @@ impl Endpoint {
     pub fn caution(&self) -> Option<Fault> {
         match self {
             Self::Address(address) if address.ip().is_loopback() => Some(Fault::new(
-                format!("{address} is a loopback address: it is this very host, never a peer, and is not used"),
+                format!(
+                    "{address} is a loopback address: it is this very host, never a peer, and is not used"
+                ),
                 "give the peer's address on the internet or on the LAN, or leave the key out",
             )),
-            Self::Address(SocketAddr::V6(address)) if address.ip().is_unicast_link_local() => Some(Fault::new(
+            Self::Address(address) if scope(address.ip()) == Scope::Link => Some(Fault::new(
                 format!("{address} is link-local: it means something on one link only, and is not used"),
-                "give a global or unique local address, or leave the key out",
+                "give an address that is good beyond one link, or leave the key out",
+            )),
+            Self::Address(address) if scope(address.ip()) == Scope::Unusable => Some(Fault::new(
+                format!("{address} is in a reserved range where no host is, and is not used"),
+                "give the peer's address on the internet or on the LAN, or leave the key out",
             )),
             _ => None,
         }

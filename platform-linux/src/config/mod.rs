@@ -45,11 +45,12 @@ pub use secret::{Secret, SecretFile, exposure, read_secret_file};
 pub use suggest::nearest;
 #[cfg(feature = "toml")]
 pub use toml::{interface_of, load};
-pub use values::{InterfaceName, PeerName, PublicKey, parse_mesh_address, parse_port};
+pub use values::{InterfaceName, PeerName, parse_mesh_address, parse_port, parse_public_key, short_key};
 
 use core::net::IpAddr;
 use core::num::NonZeroU16;
 use std::path::{Path, PathBuf};
+use wgautomesh_core::PublicKey;
 
 /// A right configuration.
 pub struct Config {

@@ -214,7 +214,7 @@ fn quoted_up_to(value: &str, longest: usize) -> String {
     out
 }
 
-/// Characters that print as nothing or reorder what is around them: a message must show that they are there.
+/// Characters that print as nothing or as a plain space, or reorder what is around them: a message must show that they are there.
 fn is_format(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    matches!(c, '\u{a0}' | '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }

@@ -41,7 +41,8 @@ impl Secret {
         let text = self.reveal();
         let chars = text.chars().count();
         if chars < Self::SHORT {
-            let what = format!("is only {chars} character{}: it can be guessed", if chars == 1 { "" } else { "s" });
+            let what =
+                format!("is only {chars} character{}: it can be guessed", if chars == 1 { "" } else { "s" });
             return Some(Fault::new(what, "put what `wgautomesh genkey` prints on every node"));
         }
         if text.contains('\n') && from_file {
@@ -86,7 +87,11 @@ pub fn read_secret_file(path: &Path) -> Result<SecretFile, Fault> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(size.max(4096) + 1));
     file.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(|e| unreadable(path, &e))?;
     if bytes.len() as u64 > LARGEST_FILE {
-        let what = format!("{} is larger than {} KiB: it cannot be a secret", quoted_path(path), LARGEST_FILE / 1024);
+        let what = format!(
+            "{} is larger than {} KiB: it cannot be a secret",
+            quoted_path(path),
+            LARGEST_FILE / 1024
+        );
         return Err(Fault::new(what, "give the file that holds the secret"));
     }
     let Ok(text) = core::str::from_utf8(&bytes) else {
@@ -96,7 +101,8 @@ pub fn read_secret_file(path: &Path) -> Result<SecretFile, Fault> {
         ));
     };
     let text = Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned());
-    let secret = Secret::new(text).map_err(|fault| Fault { what: format!("{} {}", quoted_path(path), fault.what), ..fault })?;
+    let secret = Secret::new(text)
+        .map_err(|fault| Fault { what: format!("{} {}", quoted_path(path), fault.what), ..fault })?;
     Ok(SecretFile { secret, exposed })
 }
 
@@ -107,7 +113,11 @@ pub fn exposure(path: &Path, mode: u32) -> Option<Fault> {
         (true, false) => "the file's group",
         (false, false) => return None,
     };
-    let what = format!("{} holds the secret and can be read by {who} (mode {:04o})", quoted_path(path), mode & 0o7777);
+    let what = format!(
+        "{} holds the secret and can be read by {who} (mode {:04o})",
+        quoted_path(path),
+        mode & 0o7777
+    );
     Some(Fault::new(what, format!("chmod 600 {}", path.display().to_string().escape_debug())))
 }
 

@@ -3,13 +3,13 @@
 //! It walks the spanned document of the `toml` crate rather than deserializing, since serde stops at the first error
 //! and knows no place for one found later.
 
+use super::Config;
 use super::draft::{Draft, Field, PeerDraft};
 use super::endpoint::Endpoint;
 use super::report::{Fault, Located, Position, Report, Severity, quoted};
 use super::secret::{Secret, exposure, mode_of, why_unreadable};
 use super::suggest::nearest;
-use super::values::{InterfaceName, PeerName, PublicKey, parse_mesh_address};
-use super::Config;
+use super::values::{InterfaceName, PeerName, parse_mesh_address, parse_public_key};
 use ::toml::Spanned;
 use ::toml::de::{DeArray, DeTable, DeValue};
 use core::num::NonZeroU16;
@@ -110,26 +110,28 @@ pub(super) fn parse(bytes: &[u8], report: &mut Report) -> Option<Draft> {
     let lines = Lines::new(text);
     let (document, mistakes) = DeTable::parse_recoverable(text);
     let mut broken_lines: Vec<u32> = Vec::new();
-    let mut only_duplicates = true;
+    let mut duplicates: Vec<(Position, &str)> = Vec::new();
     for mistake in mistakes.iter().take(MOST_SYNTAX_ERRORS) {
         let span = mistake.span().unwrap_or(text.len()..text.len());
         let at = lines.position(span.start);
-        if broken_lines.contains(&at.line) {
-            // The parser recovers and stumbles over the rest of the same line: one finding is enough.
-            continue;
-        }
         if mistake.message() == "duplicate key" {
-            report.error(at, text.get(span).unwrap_or_default(), duplicate());
-            continue;
+            duplicates.push((at, text.get(span).unwrap_or_default()));
+        } else if !broken_lines.contains(&at.line) {
+            // The parser recovers and stumbles over the rest of the same line: one finding for it is enough.
+            broken_lines.push(at.line);
+            report.error(at, "", syntax(mistake.message(), lines.line(at.line)));
         }
-        broken_lines.push(at.line);
-        only_duplicates = false;
-        report.error(at, "", syntax(mistake.message(), lines.line(at.line)));
     }
-
+    if broken_lines.iter().any(|&line| lines.line(line).trim_start().starts_with('[')) {
+        // Without its heading, what follows was taken for part of something else: anything said about it may be wrong.
+        return None;
+    }
+    for (at, key) in duplicates {
+        report.error(at, key, duplicate());
+    }
     let before = report.findings().len();
     let draft = Walk { lines: &lines, report }.document(document.into_inner());
-    if only_duplicates {
+    if broken_lines.is_empty() {
         return Some(draft);
     }
     // What the parser made of a broken line, and what it lost by it, must not be held against the user a second time.
@@ -156,7 +158,11 @@ fn decode<'a>(bytes: &'a [u8], report: &mut Report) -> Option<&'a str> {
             let good = good.unwrap_or_default();
             let byte = bytes.get(good.len()).copied().unwrap_or_default();
             let what = format!("the byte 0x{byte:02x} is not UTF-8, and TOML is UTF-8");
-            report.error(Lines::new(good).position(good.len()), "", Fault::new(what, "save the file as UTF-8"));
+            report.error(
+                Lines::new(good).position(good.len()),
+                "",
+                Fault::new(what, "save the file as UTF-8"),
+            );
             None
         }
     }
@@ -179,6 +185,7 @@ fn duplicate() -> Fault {
 fn syntax(message: &str, line: &str) -> Fault {
     let value = line.split_once('=').map(|(_, value)| value.trim());
     let fix = match value {
+        Some(_) if message.contains("escape") => "use single quotes around a value with backslashes in it",
         Some("") => "give the key a value, or remove the line",
         Some(value) if value.starts_with(['“', '”', '‘', '’', '„', '«']) => {
             "use plain quotes (\"), not typographic ones"
@@ -195,6 +202,7 @@ fn syntax(message: &str, line: &str) -> Fault {
         None if line.contains(':') => "write key = value, this is TOML",
         None => "write key = value, one to a line; a comment begins with #",
     };
+    let message = message.strip_suffix(", expected nothing").unwrap_or(message);
     Fault::new(format!("not TOML: {message}"), fix)
 }
 
@@ -290,7 +298,7 @@ impl<'t> Walk<'_, 't> {
                     for (key, value) in table {
                         let at = self.lines.position(key.span().start);
                         match key.get_ref().as_ref() {
-                            "pubkey" => peer.key = self.text("peers.pubkey", value, PublicKey::parse),
+                            "pubkey" => peer.key = self.text("peers.pubkey", value, parse_public_key),
                             "address" => peer.address = self.text("peers.address", value, parse_mesh_address),
                             "endpoint" => peer.endpoint = self.text("peers.endpoint", value, Endpoint::parse),
                             "name" => peer.name = self.text("peers.name", value, PeerName::parse),
@@ -314,7 +322,8 @@ impl<'t> Walk<'_, 't> {
     fn unknown(&mut self, at: Position, key: &str, section: Option<&str>) {
         let (here, there) =
             if section.is_some() { (&PEER_KEYS[..], &TOP_KEYS[..]) } else { (&TOP_KEYS[..], &PEER_KEYS[..]) };
-        let meant = SYNONYMS.iter().find(|(synonym, _)| key.eq_ignore_ascii_case(synonym)).map(|&(_, known)| known);
+        let meant =
+            SYNONYMS.iter().find(|(synonym, _)| key.eq_ignore_ascii_case(synonym)).map(|&(_, known)| known);
         let known = |keys: &[&'static str]| {
             let exact = keys.iter().find(|known| key.eq_ignore_ascii_case(known)).copied();
             let synonym = meant.filter(|known| keys.contains(known));

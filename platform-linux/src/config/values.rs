@@ -4,10 +4,10 @@
 //! and what to write instead. Checks *between* values are in `draft`.
 
 use super::report::{Fault, quoted};
-use base64ct::{Base64, Encoding};
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 use core::num::NonZeroU16;
+use wgautomesh_core::PublicKey;
 
 /// The name of a network interface, as the kernel accepts it: 1 to 15 bytes, no white space, no `/`, no `:`, and
 /// neither `.` nor `..`. So it is always safe as one component of a path.
@@ -54,80 +54,52 @@ impl fmt::Display for InterfaceName {
     }
 }
 
-/// A WireGuard public key. Prints as base64, as `wg` does.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PublicKey([u8; 32]);
-
-impl PublicKey {
-    /// Takes a key as it is on the wire.
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
+/// Reads a public key in base64, 44 characters, as `wg` prints it.
+///
+/// The refusals never repeat the text: what was pasted may be a private key.
+///
+/// # Errors
+/// When the text is not the canonical base64 of 32 bytes, or is the all-zero key.
+pub fn parse_public_key(text: &str) -> Result<PublicKey, Fault> {
+    const FIX: &str =
+        "give what `wg show INTERFACE public-key` prints on the peer: 44 characters ending in \"=\"";
+    if text.is_empty() {
+        return Err(Fault::new("is empty, so the peer could not be told from any other", FIX));
     }
-
-    /// The key as it is on the wire.
-    pub const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
+    if text.trim() != text {
+        return Err(Fault::new(
+            "has white space before or after the key",
+            "remove the white space around the key",
+        ));
     }
-
-    /// The first eight characters of the base64 form: enough to tell the peers of a mesh apart, and what the status
-    /// and the log show for a peer without a name.
-    pub fn short(&self) -> String {
-        let mut text = self.to_string();
-        text.truncate(8);
-        text
+    if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(Fault::new("is in hexadecimal, keys are given in base64", FIX));
     }
-
-    /// Reads the base64 form, 44 characters.
-    ///
-    /// The refusals never repeat the text: what was pasted may be a private key.
-    ///
-    /// # Errors
-    /// When the text is not the canonical base64 of 32 bytes, or is the all-zero key.
-    pub fn parse(text: &str) -> Result<Self, Fault> {
-        const FIX: &str = "give what `wg show INTERFACE public-key` prints on the peer: 44 characters ending in \"=\"";
-        if text.is_empty() {
-            return Err(Fault::new("is empty, so the peer could not be told from any other", FIX));
-        }
-        if text.trim() != text {
-            let fix = "remove the white space around the key";
-            return Err(Fault::new("has white space before or after the key", fix));
-        }
-        if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(Fault::new("is in hexadecimal, keys are given in base64", FIX));
-        }
-        if text.contains(['-', '_']) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_=".contains(&b)) {
-            let what = "is in the URL-safe base64 alphabet (\"-\" and \"_\"), WireGuard uses \"+\" and \"/\"";
-            return Err(Fault::new(what, FIX));
-        }
-        if let Some(c) = text.chars().find(|c| !c.is_ascii_alphanumeric() && !matches!(c, '+' | '/' | '=')) {
-            return Err(Fault::new(format!("is not base64: {c:?} does not belong to it"), FIX));
-        }
-        if text.len() != 44 {
-            let what = format!("has {} characters, a public key in base64 has 44", text.len());
-            return Err(Fault::new(what, FIX));
-        }
-        let mut bytes = [0; 32];
-        match Base64::decode(text, &mut bytes) {
-            Ok(decoded) if decoded.len() == 32 => {}
-            _ => return Err(Fault::new("is not the base64 of 32 bytes: it was cut or mistyped", FIX)),
-        }
-        if bytes == [0; 32] {
-            return Err(Fault::new("is the all-zero key, which WireGuard refuses", FIX));
-        }
-        Ok(Self(bytes))
+    if text.contains(['-', '_']) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_=".contains(&b)) {
+        let what = "is in the URL-safe base64 alphabet (\"-\" and \"_\"), WireGuard uses \"+\" and \"/\"";
+        return Err(Fault::new(what, FIX));
     }
+    if let Some(c) = text.chars().find(|c| !c.is_ascii_alphanumeric() && !matches!(c, '+' | '/' | '=')) {
+        return Err(Fault::new(format!("is not base64: {c:?} does not belong to it"), FIX));
+    }
+    if text.len() != 44 {
+        return Err(Fault::new(format!("has {} characters, a public key in base64 has 44", text.len()), FIX));
+    }
+    let Ok(key) = text.parse::<PublicKey>() else {
+        return Err(Fault::new("is not the base64 of 32 bytes: it was cut or mistyped", FIX));
+    };
+    if key.as_bytes() == &[0; PublicKey::LEN] {
+        return Err(Fault::new("is the all-zero key, which WireGuard refuses", FIX));
+    }
+    Ok(key)
 }
 
-impl fmt::Display for PublicKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&Base64::encode_string(&self.0))
-    }
-}
-
-impl fmt::Debug for PublicKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
+/// The first eight characters of a key in base64: enough to tell the peers of a mesh apart, and what the status and the
+/// log show for a peer without a name.
+pub fn short_key(key: &PublicKey) -> String {
+    let mut text = key.to_string();
+    text.truncate(8);
+    text
 }
 
 /// What people call a peer: 1 to 63 characters, all of them printable.
@@ -152,7 +124,8 @@ impl PeerName {
         }
         let chars = text.chars().count();
         if chars > Self::MAX_CHARS {
-            let what = format!("{} is {chars} characters long, the most is {}", quoted(text), Self::MAX_CHARS);
+            let what =
+                format!("{} is {chars} characters long, the most is {}", quoted(text), Self::MAX_CHARS);
             return Err(Fault::new(what, FIX));
         }
         // `quoted` knows which characters do not print as themselves.
