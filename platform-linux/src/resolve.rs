@@ -98,7 +98,11 @@ impl Resolver {
     ///
     /// # Errors
     /// When there is no file descriptor left.
-    pub fn new(now: Instant, names: impl IntoIterator<Item = Name>, look_up: Arc<LookUp>) -> io::Result<Self> {
+    pub fn new(
+        now: Instant,
+        names: impl IntoIterator<Item = Name>,
+        look_up: Arc<LookUp>,
+    ) -> io::Result<Self> {
         let (sender, answers) = mpsc::channel();
         let entry = |name| Entry {
             name,
@@ -136,7 +140,8 @@ impl Resolver {
     /// Says whether a peer is connected. A connected one's name is left alone.
     pub fn set_connected(&mut self, now: Instant, peer: &PublicKey, connected: bool) {
         for entry in self.entries.iter_mut().filter(|entry| entry.name.peer == *peer) {
-            if core::mem::replace(&mut entry.connected, connected) == connected || entry.state == State::Asked {
+            if core::mem::replace(&mut entry.connected, connected) == connected || entry.state == State::Asked
+            {
                 continue;
             }
             entry.state = match (connected, entry.asked_at) {

@@ -16,7 +16,10 @@ use std::{
 
 use embedded_nal::UdpFullStack;
 use rand_core::TryCryptoRng;
-use wgautomesh_core::{Driver, Duration, Event, Instant, Interface, Mesh, Output, PeerAction, PublicKey};
+use wgautomesh_core::{
+    Duration, Event, Instant, Interface, Mesh, Output, PeerAction, PublicKey, driver::Driver,
+    limits::MAX_DATAGRAM,
+};
 
 use super::{Node, RunError, names::Names, report, status};
 use crate::{
@@ -25,10 +28,6 @@ use crate::{
     watch::Watch,
     wireguard::{ReadError, WireGuard},
 };
-
-/// Datagrams taken in one turn, so that a flood at the gossip port keeps nothing else waiting: a turn with this many
-/// takes well under a millisecond.
-const DATAGRAMS: usize = 64;
 
 /// Between two looks for an interface that is there and not usable yet: its userspace device has not made its socket, it
 /// has no key, the gossip port is taken. Doubled from the first to the last; an event of the link starts over.
@@ -124,7 +123,8 @@ where
         Fds { watch: self.parts.watch.fd(), resolver: self.parts.resolver.fd(), tunnel }
     }
 
-    /// Takes in what is ready and does what the engine wants. Bounded: [`DATAGRAMS`] and what follows from them.
+    /// Takes in what is ready and does what the engine wants. Bounded: a flood at the gossip port
+    /// keeps nothing else waiting, since a turn takes no more than `driver::RECEIVE_BUDGET` of its datagrams.
     pub(super) fn turn(&mut self, now: Instant, ready: Ready) -> Result<(), RunError> {
         if ready.watch {
             let changes = self.parts.watch.changes();
@@ -141,10 +141,15 @@ where
         }
         if ready.resolver || self.parts.resolver.poll_timeout().is_some_and(|at| at <= now) {
             let mesh = &mut *self.mesh;
-            self.parts.resolver.handle(now, |peer, addresses| mesh.set_configured_endpoints(now, peer, addresses));
+            self.parts
+                .resolver
+                .handle(now, |peer, addresses| mesh.set_configured_endpoints(now, peer, addresses));
         }
         if let Some(driver) = self.driver.as_mut().filter(|_| ready.tunnel) {
-            driver.receive(&mut self.parts.stack, self.mesh, now, DATAGRAMS);
+            // An error is about a packet sent before, or the device going down, which is an event of its own.
+            if let Err(error) = driver.receive(&mut self.parts.stack, self.mesh, now) {
+                log::debug!("gossip socket: {error}");
+            }
         }
         if self.mesh.poll_timeout().is_some_and(|at| at <= now) {
             self.mesh.handle_timeout(now, &mut self.parts.rng);
@@ -183,7 +188,7 @@ where
         let Parts { stack, rng, .. } = &mut self.parts;
         match &mut self.driver {
             Some(driver) => driver.poll(stack, self.mesh, now, rng),
-            None => self.mesh.poll(now, rng, &mut [0; wgautomesh_core::MAX_DATAGRAM]),
+            None => self.mesh.poll(now, rng, &mut [0; MAX_DATAGRAM]),
         }
     }
 
@@ -230,7 +235,7 @@ where
             if self.link.up == Some(interface) {
                 self.mesh.begin_reading(now);
                 for (reading, allowed_ips) in snapshot.peers() {
-                    self.mesh.handle_reading(&reading, allowed_ips);
+                    self.mesh.handle_reading(now, &reading, allowed_ips);
                 }
                 self.mesh.end_reading(now);
                 self.link.recover(&self.node.interface);
@@ -245,13 +250,13 @@ where
         if self.link.up == Some(interface) {
             return;
         }
-        let name = &self.node.interface;
         // As it is between `ip link add` and `wg set`.
         if interface.public_key.as_bytes() == &[0; PublicKey::LEN] {
+            self.link.complain(&self.node.interface, &"it has no private key yet");
             self.down(now);
-            self.link.complain(name, &"it has no private key yet");
             return self.link.try_later(now);
         }
+        let name = &self.node.interface;
         if self.driver.is_none() || self.link.up.map(|up| up.index) != Some(interface.index) {
             // A socket stays bound to the index that its device had.
             self.driver = None;

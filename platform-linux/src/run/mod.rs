@@ -11,9 +11,6 @@ mod report;
 mod signals;
 mod status;
 
-#[cfg(test)]
-mod tests;
-
 use core::fmt;
 use std::{
     io,
@@ -111,7 +108,8 @@ pub fn run<const PEERS: usize>(config: &Config, mesh: &mut Mesh<PEERS>) -> Resul
     let mut server = bind_control(config)?;
     let interface = config.interface().as_str();
     configure(mesh, config, now)?;
-    let resolver = Resolver::new(now, names_to_resolve(config), Arc::new(resolve::system)).map_err(system("eventfd"))?;
+    let resolver =
+        Resolver::new(now, names_to_resolve(config), Arc::new(resolve::system)).map_err(system("eventfd"))?;
     let parts = Parts {
         wireguard: System::new(interface).map_err(system("sockets"))?,
         watch: Rtnetlink::new(interface).map_err(system("rtnetlink"))?,
@@ -132,7 +130,9 @@ pub fn run<const PEERS: usize>(config: &Config, mesh: &mut Mesh<PEERS>) -> Resul
         if signalled {
             match signals.next() {
                 Some(Wish::Stop) => break,
-                Some(Wish::Reload) => log::warn!("SIGHUP: restart the daemon to have it read its configuration again"),
+                Some(Wish::Reload) => {
+                    log::warn!("SIGHUP: restart the daemon to have it read its configuration again")
+                }
                 None => {}
             }
         }
@@ -150,10 +150,15 @@ pub fn run<const PEERS: usize>(config: &Config, mesh: &mut Mesh<PEERS>) -> Resul
     Ok(())
 }
 
-fn configure<const PEERS: usize>(mesh: &mut Mesh<PEERS>, config: &Config, now: Instant) -> Result<(), RunError> {
-    mesh.set_secrets([SharedKey::derive(config.secret().as_bytes())]);
+fn configure<const PEERS: usize>(
+    mesh: &mut Mesh<PEERS>,
+    config: &Config,
+    now: Instant,
+) -> Result<(), RunError> {
+    mesh.set_secrets([SharedKey::derive(config.secret().reveal().as_bytes())]);
     for peer in config.peers() {
-        mesh.add_peer(now, *peer.key(), peer.address()).map_err(|error| RunError::Peer(*peer.key(), error))?;
+        mesh.add_peer(now, *peer.key(), peer.address())
+            .map_err(|error| RunError::Peer(*peer.key(), error))?;
         if let Some(Endpoint::Address(address)) = peer.endpoint() {
             mesh.set_configured_endpoints(now, peer.key(), &[*address]);
         }
@@ -189,7 +194,9 @@ fn wait(
     alarm: &Alarm,
     server: Option<&Server>,
 ) -> Result<(Ready, bool, bool), RunError> {
-    let readable = |fd: BorrowedFd<'_>| PollFd::from_borrowed_fd(fd, PollFlags::IN);
+    fn readable(fd: BorrowedFd<'_>) -> PollFd<'_> {
+        PollFd::from_borrowed_fd(fd, PollFlags::IN)
+    }
     let [stop, reload] = signals.fds();
     let fixed = [stop, reload, alarm.as_fd(), fds.watch, fds.resolver];
     let control = server.into_iter().flat_map(Server::interests).map(|(fd, interest)| match interest {
@@ -205,7 +212,11 @@ fn wait(
         Err(error) => return Err(RunError::System { what: "poll", error: error.into() }),
     }
     let is_ready = |at: usize| files.get(at).is_some_and(|file| !file.revents().is_empty());
-    let ready =
-        Ready { alarm: is_ready(2), watch: is_ready(3), resolver: is_ready(4), tunnel: others > 5 && is_ready(5) };
+    let ready = Ready {
+        alarm: is_ready(2),
+        watch: is_ready(3),
+        resolver: is_ready(4),
+        tunnel: others > 5 && is_ready(5),
+    };
     Ok((ready, is_ready(0) || is_ready(1), (others..files.len()).any(is_ready)))
 }

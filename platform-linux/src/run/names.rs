@@ -12,7 +12,13 @@ pub(super) struct Names(Vec<(PublicKey, Option<Box<str>>)>);
 
 impl Names {
     pub(super) fn new(config: &Config) -> Self {
-        Self(config.peers().iter().map(|peer| (*peer.key(), peer.name().map(|name| name.as_str().into()))).collect())
+        Self(
+            config
+                .peers()
+                .iter()
+                .map(|peer| (*peer.key(), peer.name().map(|name| name.as_str().into())))
+                .collect(),
+        )
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&PublicKey, Option<&str>)> {

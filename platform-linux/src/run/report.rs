@@ -7,7 +7,9 @@ use super::names::Names;
 
 /// The line for an event, and how loud it is; `None` for what the loop says itself.
 pub(super) fn line(event: &Event, names: &Names) -> Option<(Level, String)> {
-    let via = |via: &Option<_>| via.map_or_else(String::new, |key| format!(", introduced by {}", names.short(&key)));
+    let via = |via: &Option<_>| {
+        via.map_or_else(String::new, |key| format!(", introduced by {}", names.short(&key)))
+    };
     let at = |endpoint: &Option<_>| endpoint.map_or_else(String::new, |endpoint| format!(" at {endpoint}"));
     Some(match event {
         // The loop knows more about these: why it is gone, which one came.
@@ -25,7 +27,9 @@ pub(super) fn line(event: &Event, names: &Names) -> Option<(Level, String)> {
         Event::Waiting { key, reason: reason @ Reason::Connecting } => {
             (Level::Debug, format!("{}: {reason}", names.of(*key)))
         }
-        Event::Waiting { key, reason } => (Level::Info, format!("{}: not connected: {reason}", names.of(*key))),
+        Event::Waiting { key, reason } => {
+            (Level::Info, format!("{}: not connected: {reason}", names.of(*key)))
+        }
         Event::Attempt { key, endpoint, initiator, via: by, round } => {
             let role = if *initiator { "initiating" } else { "opening" };
             let (peer, at, by) = (names.of(*key), at(endpoint), via(by));
@@ -40,9 +44,12 @@ pub(super) fn line(event: &Event, names: &Names) -> Option<(Level, String)> {
             let text = "says different things at the same time: is its key used on two machines?";
             (Level::Warn, format!("{}: {text}", names.of(*key)))
         }
-        Event::Dropped { packets } => {
-            (Level::Warn, format!("{packets} gossip packets dropped: not from a configured peer, or not with this mesh's secret"))
-        }
+        Event::Dropped { packets } => (
+            Level::Warn,
+            format!(
+                "{packets} gossip packets dropped: not from a configured peer, or not with this mesh's secret"
+            ),
+        ),
         Event::NoRandomness => {
             (Level::Error, "the system gives no random numbers: nothing is sent until it does".into())
         }
@@ -92,7 +99,11 @@ mod tests {
                 Level::Warn,
                 "AAAAAAAA: no longer connected: it stopped answering",
             ),
-            (Event::Lost { key, reason: Reason::Left }, Level::Info, "AAAAAAAA: no longer connected: it shut down"),
+            (
+                Event::Lost { key, reason: Reason::Left },
+                Level::Info,
+                "AAAAAAAA: no longer connected: it shut down",
+            ),
             (
                 Event::Waiting { key, reason: Reason::NoMediator },
                 Level::Info,

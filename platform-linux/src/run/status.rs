@@ -10,7 +10,12 @@ use crate::control::{
     status::{self, PeerState, SeenAt, Status},
 };
 
-pub(super) fn document<const PEERS: usize>(mesh: &Mesh<PEERS>, node: &Node, names: &Names, now: Instant) -> Status {
+pub(super) fn document<const PEERS: usize>(
+    mesh: &Mesh<PEERS>,
+    node: &Node,
+    names: &Names,
+    now: Instant,
+) -> Status {
     let peers: BTreeMap<PublicKey, PeerStatus> = mesh.peers().map(|peer| (peer.key, peer)).collect();
     let listed = names.iter().filter_map(|(key, name)| Some(peer(peers.get(key)?, name, names, now)));
     let this = mesh.node();
@@ -55,7 +60,9 @@ fn peer(peer: &PeerStatus, name: Option<&str>, names: &Names, now: Instant) -> s
         handshake_age_s: peer.handshake_at.map(|at| now.saturating_duration_since(at).as_secs()),
         rx_bytes: peer.rx_bytes,
         tx_bytes: peer.tx_bytes,
-        reason: peer.reason.map(|reason| status::Reason { id: reason.as_str().into(), message: reason.to_string() }),
+        reason: peer
+            .reason
+            .map(|reason| status::Reason { id: reason.as_str().into(), message: reason.to_string() }),
         via: peer.via.map(|key| names.short(&key)),
     }
 }
