@@ -29,7 +29,8 @@ debian_cargo() {
 # The same through cargo-zigbuild, for targets that need a C library and a linker.
 debian_zigbuild() {
     env PATH="$tools/bin:/usr/local/bin:/usr/bin:/bin" RUSTC_BOOTSTRAP=1 RUSTC="$debian_rustc" CARGO="$debian_cargo" \
-        RUSTUP_TOOLCHAIN= CARGO_ZIGBUILD_ZIG_PATH="$tools/ziglang/zig" "$tools/bin/cargo-zigbuild" zigbuild "$@"
+        CARGO_ZIGBUILD_ZIG_PATH="$tools/ziglang/zig" CARGO_ZIGBUILD_CACHE_DIR="$cache/zigbuild" \
+        ZIG_GLOBAL_CACHE_DIR="$cache/zig" RUSTUP_TOOLCHAIN= "$tools/bin/cargo-zigbuild" zigbuild "$@"
 }
 
 say() { printf '%s\n' "$*"; }
