@@ -13,6 +13,8 @@ if [ "${CI:-}" = true ]; then target=$cache/target; else target=$PWD/target/ci; 
 # PyPI carries both as wheels. Pinned: zig's command line and libc stubs change between releases.
 zig_version=0.17.1
 zigbuild_version=0.24.0
+# Decodes the firmware's log. From crates.io; its version has to know the format of the defmt that is linked.
+defmt_print_version=1.2.0
 tools=$cache/tools/zig-$zig_version-zigbuild-$zigbuild_version
 
 # The second compiler. It comes with the sources of the standard library and their vendored dependencies, which is
