@@ -14,12 +14,16 @@ use core::{
 use cortex_m::peripheral::{SCB, SYST, syst::SystClkSource};
 use cortex_m_rt::{ExceptionFrame, exception};
 use critical_section::Mutex;
+use embassy_time::Instant;
 use embassy_time_driver::Driver;
 
 /// Cycles of the processor in a microsecond: the board's clock is 25 MHz.
 const CYCLES_PER_MICRO: u32 = 25;
-/// Microseconds between two interrupts of the timer.
-const PERIOD: u64 = 1000;
+/// Instructions in a microsecond, as the emulator is told to count (32 ns each).
+const INSTRUCTIONS_PER_MICRO: u32 = 31;
+/// Microseconds between two interrupts of the timer, and so the granularity of sleeping. Longer than any stretch with
+/// interrupts off, or the clock would lose time.
+const PERIOD: u64 = 10_000;
 /// What the timer counts down from.
 const RELOAD: u32 = PERIOD as u32 * CYCLES_PER_MICRO - 1;
 
@@ -112,22 +116,41 @@ fn first_touched(bottom: *const u32, top: *const u32) -> *const u32 {
     word
 }
 
-/// Calls `work` and says how deep the stack went below this frame, in bytes. Interrupts wait meanwhile, so that the
-/// figure is that of `work` alone.
+/// What a call took.
+pub(crate) struct Cost {
+    /// How deep the stack went below the caller's frame, in bytes, between [`MARGIN`] and [`PAINTED`].
+    pub(crate) stack: usize,
+    /// Instructions, to within [`INSTRUCTIONS_PER_MICRO`].
+    pub(crate) instructions: u32,
+}
+
+/// How far below the caller's frame a call is watched, in bytes.
+const PAINTED: usize = 16 * 1024;
+
+/// What is left unpainted for the painting itself, in bytes: no figure is smaller.
+const MARGIN: usize = 256;
+
+/// Calls `work` and says what it took. Interrupts wait meanwhile, so that both figures are those of `work` alone.
 #[inline(never)]
-pub(crate) fn with_stack_depth<R>(work: impl FnOnce() -> R) -> (R, usize) {
+pub(crate) fn measured<R>(work: impl FnOnce() -> R) -> (R, Cost) {
     cortex_m::interrupt::free(|_| {
         stack_used();
-        let bottom = (&raw const _stack_end).cast_mut();
         let here = cortex_m::register::msp::read() as *mut u32;
+        let end = (&raw const _stack_end).cast_mut();
+        let bottom =
+            if here as usize - end as usize > PAINTED { here.wrapping_byte_sub(PAINTED) } else { end };
         let mut word = bottom;
-        while word < here {
-            // SAFETY: below the stack pointer, where nothing lives while interrupts are off and nothing is called.
+        while word < here.wrapping_byte_sub(MARGIN) {
+            // SAFETY: below the stack pointer and below what this loop may call, where nothing lives while interrupts
+            // are off.
             unsafe { ptr::write_volatile(word, cortex_m_rt::STACK_PAINT_VALUE) };
             word = word.wrapping_add(1);
         }
+        let begin = Instant::now();
         let result = black_box(work());
-        (result, here as usize - first_touched(bottom, here) as usize)
+        let took = Instant::now().saturating_duration_since(begin).as_micros() as u32;
+        let stack = here as usize - first_touched(bottom, here.wrapping_byte_sub(MARGIN)) as usize;
+        (result, Cost { stack, instructions: took * INSTRUCTIONS_PER_MICRO })
     })
 }
 
