@@ -7,7 +7,7 @@ use core::{
 
 use embassy_time::Duration;
 
-use crate::{PeerAction, PublicKey};
+use crate::{Answer, PeerAction, PublicKey};
 
 /// One thing for the caller to do. See [`crate::Mesh::poll`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,9 +81,10 @@ impl fmt::Display for CandidateKind {
     }
 }
 
-/// Why a peer is not connected.
+/// Why a peer is not connected. Its numbers are part of the wire format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[repr(u8)]
 #[non_exhaustive]
 pub enum Reason {
     /// The WireGuard interface is not there.
@@ -116,6 +117,26 @@ pub enum Reason {
 }
 
 impl Reason {
+    pub(crate) fn from_wire(byte: u8) -> Option<Self> {
+        [
+            Self::NoInterface,
+            Self::NoEndpoint,
+            Self::NoMediator,
+            Self::Connecting,
+            Self::NoAnswer,
+            Self::NoGossip,
+            Self::Silent,
+            Self::Left,
+            Self::AddressTaken,
+            Self::NotIntroduced,
+            Self::Unroutable,
+            Self::ActionFailed,
+            Self::OriginalProtocol,
+        ]
+        .into_iter()
+        .find(|reason| *reason as u8 == byte)
+    }
+
     /// A stable, lower-case id for machine-readable output.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -228,4 +249,6 @@ pub enum Event {
     },
     /// The random source fails; nothing is sent until it works.
     NoRandomness,
+    /// A peer has answered a question asked with [`crate::Mesh::ask`].
+    Answer(Answer),
 }
