@@ -117,11 +117,19 @@ fn first_touched(bottom: *const u32, top: *const u32) -> *const u32 {
 }
 
 /// What a call took.
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Cost {
     /// How deep the stack went below the caller's frame, in bytes, between [`MARGIN`] and [`PAINTED`].
     pub(crate) stack: usize,
     /// Instructions, to within [`INSTRUCTIONS_PER_MICRO`].
     pub(crate) instructions: u32,
+}
+
+impl Cost {
+    /// The worse of both, in each respect.
+    pub(crate) fn worse(self, other: Self) -> Self {
+        Self { stack: self.stack.max(other.stack), instructions: self.instructions.max(other.instructions) }
+    }
 }
 
 /// How far below the caller's frame a call is watched, in bytes.

@@ -12,28 +12,36 @@ use crate::{
 /// The capacity of the engines here.
 pub(crate) const PEERS: usize = 8;
 
-/// What the calls into an engine took, at the worst.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Figures {
-    /// Bytes of stack.
-    pub(crate) deepest: usize,
-    /// Instructions.
-    pub(crate) longest: u32,
+/// The calls into an engine.
+#[derive(Clone, Copy, defmt::Format)]
+pub(crate) enum Call {
+    /// All that configures it.
+    Configure,
+    /// A datagram came.
+    Datagram,
+    /// A timer is due.
+    Timeout,
+    /// One turn of `poll`.
+    Poll,
+    /// A reading of the interface, or an action on it that failed.
+    Reading,
 }
 
-impl Figures {
-    /// The worse of each.
-    pub(crate) fn worst(&self, other: &Self) -> Self {
-        Self { deepest: self.deepest.max(other.deepest), longest: self.longest.max(other.longest) }
-    }
+impl Call {
+    /// All of them.
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Configure, Self::Datagram, Self::Timeout, Self::Poll, Self::Reading];
 }
+
+/// What each kind of call took, at the worst.
+pub(crate) type Costs = [Cost; Call::ALL.len()];
 
 /// One node.
 pub(crate) struct Node {
     side: Side,
     mesh: &'static mut Mesh<PEERS>,
     rng: ChaCha8Rng,
-    figures: Figures,
+    costs: Costs,
 }
 
 impl Node {
@@ -41,14 +49,16 @@ impl Node {
     pub(crate) fn new(side: Side, mesh: &'static mut Mesh<PEERS>) -> Self {
         // A device takes these from its random number generator; here each run is to be the same.
         let rng = ChaCha8Rng::seed_from_u64(side as u64);
-        Self { side, mesh, rng, figures: Figures::default() }
+        Self { side, mesh, rng, costs: Costs::default() }
     }
 
     /// Configures the engine and gives it its interface.
     pub(crate) fn start(&mut self, now: Instant) {
         let (side, peer) = (self.side, self.side.other());
-        self.call(|mesh, _| {
-            mesh.set_secrets([SharedKey::derive(b"the secret that both nodes were given")]);
+        // Once per secret, and not a call into an engine: a device short of stack derives the key elsewhere and keeps it.
+        let secret = SharedKey::derive(b"the secret that both nodes were given");
+        self.call(Call::Configure, |mesh, _| {
+            mesh.set_secrets([secret]);
             for node in Side::BOTH {
                 if let Err(error) = mesh.add_peer(now, node.key(), node.address()) {
                     defmt::panic!("{}", error);
@@ -69,21 +79,21 @@ impl Node {
     }
 
     /// What the calls into the engine took.
-    pub(crate) const fn figures(&self) -> &Figures {
-        &self.figures
+    pub(crate) const fn costs(&self) -> &Costs {
+        &self.costs
     }
 
     /// A datagram came out of the tunnel, from the peer.
     pub(crate) fn receive(&mut self, now: Instant, datagram: &mut Datagram, loopback: &mut Loopback) {
         let from = self.side.other().address();
-        self.call(|mesh, _| mesh.handle_datagram(now, from, datagram));
+        self.call(Call::Datagram, |mesh, _| mesh.handle_datagram(now, from, datagram));
         self.poll(now, loopback);
     }
 
     /// Sees to what is due.
     pub(crate) fn run(&mut self, now: Instant, loopback: &mut Loopback) {
         if self.mesh.poll_timeout().is_some_and(|at| at <= now) {
-            self.call(|mesh, rng| mesh.handle_timeout(now, rng));
+            self.call(Call::Timeout, |mesh, rng| mesh.handle_timeout(now, rng));
         }
         self.poll(now, loopback);
     }
@@ -92,7 +102,7 @@ impl Node {
     fn poll(&mut self, now: Instant, loopback: &mut Loopback) {
         let mut buffer = [0; MAX_DATAGRAM];
         let side = self.side;
-        while let Some(output) = self.call(|mesh, rng| mesh.poll(now, rng, &mut buffer)) {
+        while let Some(output) = self.call(Call::Poll, |mesh, rng| mesh.poll(now, rng, &mut buffer)) {
             match output {
                 Output::Datagram { to, len } => {
                     if to == side.other().address()
@@ -103,10 +113,12 @@ impl Node {
                 }
                 Output::Peer { key, action } => {
                     if let Err(error) = loopback.act(now, side, action) {
-                        self.call(|mesh, _| mesh.handle_action_error(now, &key, &action, error));
+                        self.call(Call::Reading, |mesh, _| {
+                            mesh.handle_action_error(now, &key, &action, error)
+                        });
                     }
                 }
-                Output::ReadInterface => self.call(|mesh, _| {
+                Output::ReadInterface => self.call(Call::Reading, |mesh, _| {
                     mesh.begin_reading(now);
                     if let Some(reading) = loopback.reading(side) {
                         mesh.handle_reading(now, &reading, [(side.other().address(), 32)]);
@@ -120,10 +132,11 @@ impl Node {
     }
 
     /// Calls into the engine and keeps the worst of what that took.
-    fn call<R>(&mut self, work: impl FnOnce(&mut Mesh<PEERS>, &mut ChaCha8Rng) -> R) -> R {
+    fn call<R>(&mut self, what: Call, work: impl FnOnce(&mut Mesh<PEERS>, &mut ChaCha8Rng) -> R) -> R {
         let (mesh, rng) = (&mut *self.mesh, &mut self.rng);
-        let (result, Cost { stack, instructions }) = machine::measured(|| work(mesh, rng));
-        self.figures = self.figures.worst(&Figures { deepest: stack, longest: instructions });
+        let (result, cost) = machine::measured(|| work(mesh, rng));
+        let worst = &mut self.costs[what as usize];
+        *worst = worst.worse(cost);
         result
     }
 }
