@@ -126,6 +126,10 @@ pub(crate) const MAX_WAIT: Duration = Duration::from_secs(2);
 pub(crate) const HELLO_REPEATS: [Duration; 2] = [Duration::from_millis(150), Duration::from_millis(400)];
 /// A round of an attempt lasts 4 round trips + 300 ms, within these.
 pub(crate) const ROUND_MIN: Duration = Duration::from_millis(700);
+/// The first round of a first contact is shorter: where two nodes boot together, the first initiation finds a WireGuard
+/// that has not been told of the peer yet. It ends before the lower key's [`FIRST_CONTACT_YIELD`], so that the two do not
+/// cross; where the round trip is longer it costs one initiation.
+pub(crate) const ROUND_FIRST: Duration = Duration::from_millis(180);
 /// See [`ROUND_MIN`].
 pub(crate) const ROUND_MAX: Duration = Duration::from_secs(2);
 /// Re-adds in a row before WireGuard is left to its own 5 s cycle: a re-added peer forgets replay stamps.

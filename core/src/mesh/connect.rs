@@ -424,13 +424,16 @@ impl<const PEERS: usize> Mesh<PEERS> {
     }
 
     fn fired_timeout(&mut self, place: Place, now: Instant, rtt: Duration) {
-        let length = self.round_length(rtt);
+        let mut length = self.round_length(rtt);
         let Some(peer) = self.peers.get_mut(place) else { return };
         let link = &mut peer.link;
         let fired = link.fired;
         link.hellos = link.hellos.saturating_add(1);
+        if link.via == NOBODY && link.readds == 1 {
+            length = ROUND_FIRST;
+        }
         match usize::from(link.hellos) {
-            n @ 1..=2 => {
+            n @ 1..=2 if now < fired.saturating_add(length) => {
                 let next = HELLO_REPEATS.get(n).copied().unwrap_or(length);
                 self.request(place, Pending::HELLO);
                 self.enter(
