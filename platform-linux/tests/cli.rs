@@ -1,5 +1,6 @@
 //! The binary as a user meets it: output streams, exit statuses, and `status` against a real control socket.
 
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use embassy_time::Instant;
 use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
@@ -7,7 +8,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use wgautomesh::config::InterfaceName;
 use wgautomesh::control::Server;
 use wgautomesh::control::status::{Node, Status};
