@@ -71,13 +71,15 @@ fn nonsense_is_told_apart_from_failure() {
     );
 
     let directory = Directory::new();
-    let output = wgautomesh(&["stauts"]).current_dir(&directory.0).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert_eq!(
-        text(&output.stderr),
-        "stauts: error: cannot be read: there is no such file; fix: create it, or correct the path\n\
-         wgautomesh: did you mean `wgautomesh status`? Any other word is the path of a file.\n"
-    );
+    for arguments in [&["stauts"][..], &["check", "stauts"]] {
+        let output = wgautomesh(arguments).current_dir(&directory.0).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(
+            text(&output.stderr),
+            "stauts: error: cannot be read: there is no such file; fix: create it, or correct the path\n\
+             wgautomesh: did you mean `wgautomesh status`? Any other word is the path of a file.\n"
+        );
+    }
 }
 
 #[test]
