@@ -165,6 +165,9 @@ pub(crate) const PEERS_PER_TARGET: usize = 2;
 /// dropped before it is decrypted.
 pub(crate) const PACKETS_BURST: u16 = 256;
 
+/// Why a peer is not connected is told once that has stood for this long.
+pub(crate) const WAITING_GRACE: Duration = Duration::from_secs(5);
+
 /// Dropped packets are reported at most this often.
 pub(crate) const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 

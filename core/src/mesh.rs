@@ -10,7 +10,7 @@ use crate::{
     AddPeerError, Counters, Endpoint, Interface, LinkState, NodeStatus, PeerStatus, PublicKey, SharedKey,
     limits::{
         MAX_INTRODUCTIONS, MAX_LOCAL_ADDRESSES, MAX_RECENT_PAIRS, MAX_RECONCILIATIONS, MAX_SECRETS,
-        MAX_TELLS, READ_LOST, TARGETS_PER_PEER,
+        MAX_TELLS, READ_LOST, TARGETS_PER_PEER, WAITING_GRACE,
     },
     peer::{NOBODY, Pending, Phase, Place},
     table::Table,
@@ -82,6 +82,8 @@ pub struct Mesh<const PEERS: usize> {
     cursor: Place,
     /// Whether any peer has something pending.
     busy: bool,
+    /// Whether WireGuard is to be changed.
+    acting: bool,
     leaving: bool,
     counters: Counters,
 }
@@ -97,6 +99,8 @@ struct News {
     dropped_told: u32,
     dropped_told_at: Instant,
     report_at: Instant,
+    /// When peers that are still not connected are told about.
+    waiting_at: Instant,
 }
 
 impl<const PEERS: usize> Mesh<PEERS> {
@@ -127,6 +131,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 dropped_told: 0,
                 dropped_told_at: Instant::MIN,
                 report_at: Instant::MAX,
+                waiting_at: Instant::MAX,
             },
             targets: TARGETS_PER_PEER * PEERS as u32,
             targets_at: Instant::MIN,
@@ -134,6 +139,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             next: Instant::MAX,
             cursor: 0,
             busy: false,
+            acting: false,
             leaving: false,
             counters: Counters::new(),
         }
@@ -244,6 +250,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         self.introductions.clear();
         self.refusal = None;
         self.busy = true;
+        self.acting = true;
         self.recompute_next(now);
     }
 
@@ -315,6 +322,10 @@ impl<const PEERS: usize> Mesh<PEERS> {
             self.reading_timeout(now);
             self.gossip_timeout(now);
             self.own_timeout(now);
+        }
+        if self.news.waiting_at <= now {
+            self.news.waiting_at = Instant::MAX;
+            self.tell_waiting(now);
         }
         if self.news.report_at <= now {
             self.news.report_at = Instant::MAX;
@@ -395,6 +406,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         {
             peer.pending.set(what);
             self.busy = true;
+            self.acting |= what.has(Pending::ACTIONS);
         }
     }
 
@@ -418,7 +430,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
 
     fn recompute_next(&mut self, _now: Instant) {
         let links = self.peers.iter().map(|(_, p)| p.link.deadline).min().unwrap_or(Instant::MAX);
-        self.next = links.min(self.news.report_at);
+        self.next = links.min(self.news.report_at).min(self.news.waiting_at);
         if !self.leaving {
             self.next = self.next.min(self.readings.next).min(self.gossip.next()).min(self.own.next());
         }
@@ -438,6 +450,30 @@ impl<const PEERS: usize> Mesh<PEERS> {
     fn jitter(&mut self, duration: Duration) -> Duration {
         let ticks = duration.as_ticks();
         Duration::from_ticks(ticks - ticks / 5 + self.roll(ticks / 5 * 2 + 1))
+    }
+
+    /// The reason why a peer is not connected has changed. Most such reasons last for milliseconds; those that stand for
+    /// [`WAITING_GRACE`] are told.
+    fn note_waiting(&mut self, now: Instant) {
+        self.news.waiting_at = self.news.waiting_at.min(now.saturating_add(WAITING_GRACE));
+        self.arm(self.news.waiting_at);
+    }
+
+    fn tell_waiting(&mut self, now: Instant) {
+        for (_, peer) in self.peers.iter_mut().filter(|(_, p)| p.is_other()) {
+            let link = &peer.link;
+            let resting = matches!(link.phase, Phase::Idle | Phase::Mute);
+            if !resting || link.reason.is_none() || link.told == link.reason {
+                continue;
+            }
+            let told_at = link.began.saturating_add(WAITING_GRACE);
+            if told_at <= now {
+                peer.pending.set(Pending::WAITING);
+                self.busy = true;
+            } else {
+                self.news.waiting_at = self.news.waiting_at.min(told_at);
+            }
+        }
     }
 
     /// A packet was dropped, and counted by the caller: it is reported some time.

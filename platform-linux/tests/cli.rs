@@ -234,9 +234,10 @@ fn another_user_may_not_ask() {
         return;
     }
     let directory = Directory::new();
-    // Where the other user can start it.
+    // Where the other user can start it. Copied by another process: a descriptor for writing, inherited for a moment by
+    // what other tests start, would make it "busy".
     let program = directory.0.join("program");
-    fs::copy(PROGRAM, &program).unwrap();
+    assert!(Command::new("cp").arg(PROGRAM).arg(&program).status().unwrap().success());
     fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
     while_serving(&directory.0, "wg0", |socket| {
         let ask = || {

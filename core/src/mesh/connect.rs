@@ -214,8 +214,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         peer.link.stamp_at = 0;
         peer.link.doubt_until = Instant::MIN;
         peer.pending.clear(Pending::ACTIONS);
-        peer.pending.set(action);
-        self.busy = true;
+        self.request(place, action);
     }
 
     /// WireGuard must not initiate: no endpoint, no keepalive, no handshake under way.
@@ -491,12 +490,11 @@ impl<const PEERS: usize> Mesh<PEERS> {
     }
 
     /// Nothing can be done about a peer, until then or until something changes.
-    fn rest(&mut self, place: Place, _now: Instant, reason: Reason, until: Option<Instant>) {
+    fn rest(&mut self, place: Place, now: Instant, reason: Reason, until: Option<Instant>) {
         let Some(peer) = self.peers.get_mut(place) else { return };
         peer.link.reason = Some(reason);
         if peer.link.told != Some(reason) {
-            peer.pending.set(Pending::WAITING);
-            self.busy = true;
+            self.note_waiting(now);
         }
         self.enter(place, Phase::Idle, until.unwrap_or(Instant::MAX));
     }
@@ -509,8 +507,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             peer.link.reason = Some(Reason::NoGossip);
         }
         if peer.link.told != peer.link.reason {
-            peer.pending.set(Pending::WAITING);
-            self.busy = true;
+            self.note_waiting(now);
         }
         self.set_keepalive(place);
         self.enter(place, Phase::Mute, now.saturating_add(Duration::from_secs(1)));

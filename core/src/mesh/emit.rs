@@ -25,6 +25,17 @@ impl<const PEERS: usize> Mesh<PEERS> {
         if let Some(event) = self.next_news(now) {
             return Some(Output::Event(event));
         }
+        // A reading must show what was done before it was asked for.
+        if core::mem::take(&mut self.acting) {
+            for place in 0..self.peers.len() as Place {
+                if let Some(action) = self.next_action(place)
+                    && let Some(peer) = self.peers.get(place)
+                {
+                    self.acting = true;
+                    return Some(Output::Peer { key: peer.key, action });
+                }
+            }
+        }
         if self.readings.wanted && self.interface.is_some() && !self.leaving {
             self.readings.wanted = false;
             self.readings.next = now.saturating_add(crate::limits::READ_LOST);
@@ -90,10 +101,6 @@ impl<const PEERS: usize> Mesh<PEERS> {
         if peer.pending == Pending::default() {
             return None;
         }
-        let key = peer.key;
-        if peer.pending.has(Pending::ACTIONS) {
-            return self.next_action(place).map(|action| Output::Peer { key, action });
-        }
         if now < peer.link.muted_until {
             peer.pending.clear(Pending::DATAGRAMS);
         }
@@ -107,7 +114,10 @@ impl<const PEERS: usize> Mesh<PEERS> {
 
     fn next_action(&mut self, place: Place) -> Option<PeerAction> {
         let peer = self.peers.get_mut(place)?;
-        let endpoint = peer.link.target.map(SocketAddr::from);
+        if !peer.pending.has(Pending::ACTIONS) {
+            return None;
+        }
+        let endpoint = peer.view.endpoint.map(SocketAddr::from);
         if peer.pending.take(Pending::ADD) {
             peer.view.present = true;
             peer.view.owns_address = true;
@@ -117,9 +127,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
             return Some(PeerAction::Readd { endpoint });
         }
         if peer.pending.take(Pending::ENDPOINT)
-            && let Some(endpoint) = endpoint
+            && let Some(endpoint) = peer.link.target
         {
-            return Some(PeerAction::SetEndpoint(endpoint));
+            return Some(PeerAction::SetEndpoint(endpoint.into()));
         }
         if peer.pending.take(Pending::KEEPALIVE) {
             peer.view.keepalive = peer.link.keepalive;

@@ -211,19 +211,17 @@ impl<const PEERS: usize> Mesh<PEERS> {
     }
 
     /// The interface gets the peer, or its mesh address, if it has not.
-    fn settle_peer(&mut self, place: Place, _now: Instant) {
+    fn settle_peer(&mut self, place: Place, now: Instant) {
         let Some(peer) = self.peers.get_mut(place) else { return };
         if peer.view.address_taken {
             peer.link.reason = Some(Reason::AddressTaken);
             if peer.link.told != peer.link.reason {
-                peer.pending.set(Pending::WAITING);
-                self.busy = true;
+                self.note_waiting(now);
             }
         } else if !peer.view.present || !peer.view.owns_address {
             if !peer.view.present {
                 peer.view.ours = true;
             }
-            peer.link.target = if peer.view.present { peer.view.endpoint } else { None };
             self.request(place, Pending::ADD);
         }
     }

@@ -143,11 +143,10 @@ impl<const PEERS: usize> Mesh<PEERS> {
         peer.link.muted_until = now.saturating_add(ORIGINAL_PAUSE);
         peer.link.reason = Some(Reason::OriginalProtocol);
         peer.pending.clear(Pending::DATAGRAMS);
-        if peer.link.told != peer.link.reason {
-            peer.pending.set(Pending::WAITING);
-            self.busy = true;
+        let (until, news) = (peer.link.muted_until, peer.link.told != peer.link.reason);
+        if news {
+            self.note_waiting(now);
         }
-        let until = peer.link.muted_until;
         // Its session is well, and stays untouched.
         self.enter(place, Phase::Mute, until);
     }

@@ -67,7 +67,7 @@ fn says_what_makes_no_sense() {
                                      WireGuard interface as `ip link` shows it, \"wg0\" for instance",
         ),
         ("status --interface wg0 a.toml", "give either --interface or a file, not both"),
-        ("--version=2", "unexpected argument for option '--version': \"2\""),
+        ("status --json=yes", "unexpected argument for option '--json': \"yes\""),
     ] {
         assert_eq!(read(words), Err(complaint.to_owned()), "{words:?}");
     }

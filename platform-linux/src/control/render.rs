@@ -5,10 +5,10 @@
 //! seen at 198.51.100.7:51820 by 3 peers; NAT unknown
 //! 3 of 4 peers connected
 //!
-//! PEER      STATE        ENDPOINT            FROM        RTT    HANDSHAKE
-//! bob       unreachable  -                   -           -      -
-//!           no-mediator: no connected peer could introduce us
-//! alice     connected    203.0.113.9:51820   configured  12ms   1m12s
+//! PEER      STATE      ENDPOINT            FROM        RTT    HANDSHAKE
+//! bob       waiting    -                   -           -      -
+//!   no-mediator: no connected peer could introduce us
+//! alice     connected  203.0.113.9:51820   configured  12ms   1m12s
 //! ```
 
 use super::status::{Node, Peer, PeerState, Status};
@@ -23,7 +23,7 @@ const HEADINGS: [&str; 6] = ["PEER", "STATE", "ENDPOINT", "FROM", "RTT", "HANDSH
 pub fn table(status: &Status) -> String {
     let mut out = String::new();
     header(&mut out, &status.node);
-    let connected = status.peers.iter().filter(|peer| peer.state == PeerState::Connected).count();
+    let connected = status.peers.iter().filter(|peer| peer.state.is_connected()).count();
     let _ = writeln!(out, "{connected} of {} connected", plural(status.peers.len(), "peer"));
     if status.peers.is_empty() {
         return out;
@@ -31,7 +31,7 @@ pub fn table(status: &Status) -> String {
 
     let mut peers: Vec<(String, &Peer)> = status.peers.iter().map(|peer| (label(peer), peer)).collect();
     peers.sort_by_cached_key(|(label, peer)| {
-        (peer.state == PeerState::Connected, peer.state, label.clone(), peer.key.clone())
+        (peer.state.is_connected(), peer.state, label.clone(), peer.key.clone())
     });
     let rows: Vec<[String; 6]> = peers.iter().map(|(label, peer)| cells(label, peer)).collect();
     let mut widths = HEADINGS.map(str::len);
@@ -103,7 +103,8 @@ fn cells(label: &str, peer: &Peer) -> [String; 6] {
 fn why(peer: &Peer) -> Option<String> {
     let via = peer.via.as_deref().map(|via| format!("by way of {}", printable(via)));
     match (peer.state, &peer.reason, via) {
-        (PeerState::Connected, ..) | (_, None, None) => None,
+        (state, ..) if state.is_connected() => None,
+        (_, None, None) => None,
         // The word and the sentence would only repeat the state.
         (PeerState::Connecting, _, Some(via)) => Some(format!("connecting: {via}")),
         (PeerState::Connecting, Some(reason), None) if reason.id == "connecting" => None,

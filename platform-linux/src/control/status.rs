@@ -16,7 +16,7 @@ pub struct Status {
     pub node: Node,
     /// Every configured peer but the node itself, in the order of the configuration.
     pub peers: Vec<Peer>,
-    /// What has been counted since the start, by a stable name in snake case. Never goes down.
+    /// What has been counted since the start, by a stable name in snake case. Those of packets wrap at 2^32.
     #[serde(default)]
     pub counters: BTreeMap<String, u64>,
 }
@@ -60,12 +60,14 @@ pub struct SeenAt {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum PeerState {
-    /// Tried, and given up for a while.
-    Unreachable,
     /// Nothing can be done now; the reason says what is waited for.
     Waiting,
+    /// WireGuard has a session with it, and its gossip does not answer.
+    Mute,
     /// An attempt is under way.
     Connecting,
+    /// It was connected, and is being asked whether it still is.
+    Probing,
     /// Traffic flows both ways.
     Connected,
     /// Something this version does not know, from a newer daemon.
@@ -77,12 +79,18 @@ impl PeerState {
     /// The word in the document and in the table.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Unreachable => "unreachable",
             Self::Waiting => "waiting",
+            Self::Mute => "mute",
             Self::Connecting => "connecting",
-            Self::Unknown => "unknown",
+            Self::Probing => "probing",
             Self::Connected => "connected",
+            Self::Unknown => "unknown",
         }
+    }
+
+    /// Whether traffic flows, as far as is known.
+    pub const fn is_connected(self) -> bool {
+        matches!(self, Self::Connected | Self::Probing)
     }
 }
 

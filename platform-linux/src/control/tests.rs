@@ -84,7 +84,7 @@ fn sample() -> Status {
                 ..peer(Some("dora"), "lABn/axzD1jkFulX8c+K3B3CbKXORlIMDDoe8sQVxhs=", "10.14.0.2")
             },
             Peer {
-                state: PeerState::Unreachable,
+                state: PeerState::Waiting,
                 reason: Some(Reason {
                     id: "no-mediator".into(),
                     message: "no connected peer could introduce us".into(),
@@ -100,6 +100,7 @@ fn sample() -> Status {
                 ..peer(Some("bob"), "gN65BkIKy1eCE9pP1wdc8ROUtkHLF2PfAqYdyYBz6EA=", "10.14.0.4")
             },
             Peer {
+                state: PeerState::Probing,
                 endpoint: Some("[2001:db8::4]:51820".parse().unwrap()),
                 endpoint_source: Some("roamed".into()),
                 rtt_us: Some(843),
@@ -121,13 +122,13 @@ wg0  7Nm7pMmy  10.14.0.1  gossip port 1666  WireGuard port 51820  up 3h12m
 seen at 198.51.100.7:51820 by 2 peers, [2001:db8::7]:51820 by 1 peer; NAT unknown
 2 of 4 peers connected
 
-PEER      STATE        ENDPOINT             FROM        RTT    HANDSHAKE
-EtRoWBYC  unreachable  -                    -           -      -
+PEER      STATE       ENDPOINT             FROM        RTT    HANDSHAKE
+EtRoWBYC  waiting     -                    -           -      -
   no-mediator: no connected peer could introduce us
-bob       connecting   203.0.113.77:40001   mediated    -      -
+bob       connecting  203.0.113.77:40001   mediated    -      -
   connecting: by way of dora
-alice     connected    [2001:db8::4]:51820  roamed      0.8ms  3s
-dora      connected    203.0.113.9:51820    configured  12ms   1m12s
+alice     probing     [2001:db8::4]:51820  roamed      0.8ms  3s
+dora      connected   203.0.113.9:51820    configured  12ms   1m12s
 "
     );
 }
@@ -164,7 +165,7 @@ fn a_usual_table_fits_a_terminal() {
     status.peers[0] = Peer {
         name: Some("thirteen-char".into()),
         endpoint: Some("203.113.113.113:51820".parse().unwrap()),
-        state: PeerState::Unreachable,
+        state: PeerState::Connecting,
         reason: Some(Reason { id: "x".into(), message: "y".into() }),
         ..status.peers[0].clone()
     };
@@ -199,7 +200,7 @@ fn the_json_to_the_letter() {
             r#""state":"connected","endpoint":"203.0.113.9:51820","endpoint_source":"configured","rtt_us":12345,"#,
             r#""handshake_age_s":72,"rx_bytes":123456,"tx_bytes":7890,"reason":null,"via":null},"#,
             r#"{"name":null,"key":"EtRoWBYCdjqgXX0L+uWLg8KxNfIK8k9OTh30tL19bXU=","address":"10.14.0.3","#,
-            r#""state":"unreachable","endpoint":null,"endpoint_source":null,"rtt_us":null,"handshake_age_s":null,"#,
+            r#""state":"waiting","endpoint":null,"endpoint_source":null,"rtt_us":null,"handshake_age_s":null,"#,
             r#""rx_bytes":0,"tx_bytes":0,"#,
             r#""reason":{"id":"no-mediator","message":"no connected peer could introduce us"},"via":null}],"#,
             r#""counters":{"rx_bad":1,"rx_datagrams":42}}"#,
