@@ -1,3 +1,4 @@
 //! A virtual internet, a mesh in a box on it, and a simulator.
 
+pub mod mesh_box;
 pub mod virtual_internet;

@@ -1,2 +1,7 @@
-//! The wgautomesh daemon.
-fn main() {}
+//! The wgautomesh daemon and its commands.
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -1,0 +1,57 @@
+# Shared by the scripts beside this file: where things are cached, which compilers are used, and how a step is shown.
+# Meant to be sourced by bash with `set -euo pipefail` in force and the repository's root as working directory.
+# shellcheck shell=bash
+
+# Everything that outlives one run sits here, outside the clone, so that a fresh clone starts with warm caches.
+cache=${WGAUTOMESH_CI_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/wgautomesh-ci}
+
+# A fresh clone (CI) builds into the cache, so that dependencies are not built again for each; a developer's own clone
+# keeps to its own target directory. The scripts add a suffix to this for each kind of build that wants its own.
+# shellcheck disable=SC2034 # used by the scripts that source this
+if [ "${CI:-}" = true ]; then target=$cache/target; else target=$PWD/target/ci; fi
+
+# PyPI carries both as wheels. Pinned: zig's command line and libc stubs change between releases.
+zig_version=0.17.1
+zigbuild_version=0.24.0
+# Decodes the firmware's log. From crates.io; its version has to know the format of the defmt that is linked.
+defmt_print_version=1.2.0
+tools=$cache/tools/zig-$zig_version-zigbuild-$zigbuild_version
+
+# The second compiler. It comes with the sources of the standard library and their vendored dependencies, which is
+# what `-Z build-std` needs for targets whose precompiled library is not at hand.
+debian_rustc=/usr/bin/rustc
+debian_cargo=/usr/bin/cargo
+
+# Runs its arguments (a cargo sub-command) under the Debian compiler, unstable options allowed, free of a rustup proxy.
+debian_cargo() {
+    env PATH="$tools/bin:/usr/local/bin:/usr/bin:/bin" RUSTC_BOOTSTRAP=1 RUSTC="$debian_rustc" CARGO="$debian_cargo" \
+        RUSTUP_TOOLCHAIN= "$debian_cargo" "$@"
+}
+
+# The same through cargo-zigbuild, for targets that need a C library and a linker.
+debian_zigbuild() {
+    env PATH="$tools/bin:/usr/local/bin:/usr/bin:/bin" RUSTC_BOOTSTRAP=1 RUSTC="$debian_rustc" CARGO="$debian_cargo" \
+        CARGO_ZIGBUILD_ZIG_PATH="$tools/ziglang/zig" CARGO_ZIGBUILD_CACHE_DIR="$cache/zigbuild" \
+        ZIG_GLOBAL_CACHE_DIR="$cache/zig" RUSTUP_TOOLCHAIN= "$tools/bin/cargo-zigbuild" zigbuild "$@"
+}
+
+say() { printf '%s\n' "$*"; }
+
+die() {
+    printf 'error: %s\n' "$*" >&2
+    exit 1
+}
+
+# expect CODE COMMAND...: runs the command and fails unless it exits with exactly CODE.
+expect() {
+    local want=$1 got=0
+    shift
+    "$@" || got=$?
+    [ "$got" -eq "$want" ] || die "exit code $got instead of $want: $*"
+}
+
+# within LIMIT VALUE WHAT: prints a measured figure and fails when it is over its budget.
+within() {
+    say "$3: $2 (budget $1)"
+    [ "$2" -le "$1" ] || die "$3 is over its budget: $2 > $1"
+}

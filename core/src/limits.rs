@@ -1,0 +1,180 @@
+//! Every limit of the engine: why this number, and what it costs.
+//!
+//! RAM is given per peer ("/peer") or per mesh.
+
+use embassy_time::Duration;
+
+/// The longest datagram we send or read, in bytes. Under the 1280 of IPv6's minimum MTU less the 80 of WireGuard over
+/// IPv6 and less IPv6 + UDP headers inside the tunnel, so that no link between two nodes needs to fragment it.
+/// The caller's buffer must have this size.
+pub const MAX_DATAGRAM: usize = 1152;
+
+/// Endpoints in one record: two families, each with one on the interface, one seen from outside and one spare.
+/// 22 B each, /peer.
+pub const MAX_RECORD_ENDPOINTS: usize = 6;
+
+/// Configured endpoints kept per peer: what a name usually resolves to in two families. 20 B each, /peer.
+pub const MAX_CONFIGURED_ENDPOINTS: usize = 4;
+
+/// Endpoints that worked, kept per peer, newest first: the last place, and the one before a short stay elsewhere.
+/// 20 B each, /peer.
+pub const MAX_GOOD_ENDPOINTS: usize = 2;
+
+/// Gossip secrets in use at once: the present one and the next, while the mesh is changing over. 33 B per mesh each.
+pub const MAX_SECRETS: usize = 2;
+
+/// Local addresses kept: a multi-homed host in two families. 16 B per mesh each.
+pub const MAX_LOCAL_ADDRESSES: usize = 8;
+
+/// Introductions that wait to be sent or for a fresh reading. When full, the asker is told to come back; 24 B per
+/// mesh each. Sixty-four is one busy poll of a hub whose homes all boot together.
+pub const MAX_INTRODUCTIONS: usize = 64;
+
+/// Pairs introduced in the last two seconds, whose second request is ignored. When full, the oldest is forgotten,
+/// which costs one superfluous attempt. 12 B per mesh each.
+pub const MAX_RECENT_PAIRS: usize = 128;
+
+/// How long the second request for one pair is ignored.
+pub(crate) const PAIR_MEMORY: Duration = Duration::from_secs(2);
+
+/// Questions that wait to be answered. When full, the question is dropped; a person asks again. 40 B per mesh each.
+pub const MAX_TELLS: usize = 4;
+
+/// Set reconciliations under way. When full, the next digest comparison tries again. 24 B per mesh each.
+pub const MAX_RECONCILIATIONS: usize = 4;
+
+/// Parts that the record set is divided into when two nodes look for the difference: 8 B each on the wire, so
+/// that all fit in one datagram, and with 2,500 nodes the 39 records of a part fit in one too.
+pub(crate) const BUCKETS: usize = 64;
+
+/// Entries of one summary or pull: 64 x 16 B fit in a datagram. A larger part is sent from a random place on.
+pub(crate) const MAX_SUMMARY: usize = 64;
+
+/// Up to this many records a peer that has just come up gets the whole set at once (three datagrams), instead of a
+/// reconciliation, which takes 1.5 round trips more.
+pub(crate) const WHOLE_SET: usize = 48;
+
+/// New records wait this long for company before they are pushed.
+pub(crate) const PUSH_DELAY: Duration = Duration::from_millis(20);
+
+/// A new record is pushed to all live peers up to this many.
+pub(crate) const PUSH_ALL: usize = 32;
+
+/// Above that, to this many random ones, and to every peer that has fewer live peers than this.
+pub(crate) const PUSH_SOME: usize = 8;
+
+/// The published live degree stops here: only whether a node has fewer matters, and each change costs a push.
+pub(crate) const DEGREE_SHOWN: usize = PUSH_SOME;
+
+/// Digests are compared with one random live peer this long after the set changed...
+pub(crate) const DIGEST_FIRST: Duration = Duration::from_millis(500);
+/// ...then at doubled intervals up to this, for good (20 % either way).
+pub(crate) const DIGEST_STEADY: Duration = Duration::from_secs(30);
+
+/// A relayed record is forgotten this long after its subject was last heard first-hand by anybody.
+pub(crate) const RECORD_LIFETIME: Duration = Duration::from_secs(15 * 60);
+/// A relayed record of a peer we still miss is asked for again at this age.
+pub(crate) const RECORD_REFRESH: Duration = Duration::from_secs(8 * 60);
+
+/// A relayed record may be newer by this many incarnations and no more, so that a liar cannot use up the numbers.
+pub(crate) const MAX_INCARNATION_JUMP: u32 = 1 << 16;
+
+/// This many refutations of records of ourselves in ten minutes mean that our key is used elsewhere...
+pub(crate) const MAX_REFUTATIONS: u8 = 3;
+/// ...counted over this time...
+pub(crate) const REFUTATION_WINDOW: Duration = Duration::from_secs(600);
+/// ...after which we refute once in this time.
+pub(crate) const REFUTATION_PAUSE: Duration = Duration::from_secs(60);
+
+/// WireGuard's own keepalive on a live link: the shortest common UDP mapping lasts 30 s.
+pub(crate) const KEEPALIVE: u16 = 25;
+
+/// A live link whose receive counter stands still this long is probed: a keepalive was due.
+pub(crate) const SILENT_IDLE: Duration = Duration::from_secs(30);
+/// The same, while we send.
+pub(crate) const SILENT_BUSY: Duration = Duration::from_secs(3);
+/// A keepalive as the counters show it. More than this sent in one interval is somebody's traffic.
+pub(crate) const KEEPALIVE_BYTES: u64 = 32;
+/// Probes unanswered before a link is no longer live.
+pub(crate) const PROBES: u8 = 2;
+/// Bounds of the wait for a probe's answer, which is twice the round trip.
+pub(crate) const PROBE_MIN: Duration = Duration::from_millis(200);
+/// See [`PROBE_MIN`].
+pub(crate) const PROBE_MAX: Duration = Duration::from_millis(700);
+
+/// A peer which WireGuard had a handshake with before we started is taken as live until a Hello goes unanswered this long.
+pub(crate) const PRESUME: Duration = Duration::from_secs(1);
+
+/// A live session whose peer's daemon does not answer shows itself by WireGuard's passive keepalive 10 s after our
+/// probe. Until this has passed since a link went silent, only an introduction (which proves that the other daemon
+/// lives and wants a new session) may re-add the peer.
+pub(crate) const SESSION_DOUBT: Duration = Duration::from_millis(10_500);
+
+/// First contact without a mediator: the side with the lower key fires this much later, and only if nothing came.
+pub(crate) const FIRST_CONTACT_YIELD: Duration = Duration::from_millis(250);
+/// The side with the higher key asks for an introduction this much later than the lower: one request is enough.
+pub(crate) const ASK_YIELD: Duration = Duration::from_millis(100);
+/// A mediator that has not answered in this time (or 1.5 round trips) is passed over.
+pub(crate) const MEDIATOR_TIMEOUT: Duration = Duration::from_millis(300);
+/// Mediators asked in one go before the attempt backs off.
+pub(crate) const MAX_MEDIATORS: u8 = 4;
+/// Added to the round trip to the opener, before the initiator fires.
+pub(crate) const OPENER_MARGIN: Duration = Duration::from_millis(30);
+/// The longest wait a mediator may ask for.
+pub(crate) const MAX_WAIT: Duration = Duration::from_secs(2);
+/// A Hello staged in WireGuard is repeated this long after firing, and again.
+pub(crate) const HELLO_REPEATS: [Duration; 2] = [Duration::from_millis(150), Duration::from_millis(400)];
+/// A round of an attempt lasts 4 round trips + 300 ms, within these.
+pub(crate) const ROUND_MIN: Duration = Duration::from_millis(700);
+/// The first round of a first contact is shorter: where two nodes boot together, the first initiation finds a WireGuard
+/// that has not been told of the peer yet. It ends before the lower key's [`FIRST_CONTACT_YIELD`], so that the two do not
+/// cross; where the round trip is longer it costs one initiation.
+pub(crate) const ROUND_FIRST: Duration = Duration::from_millis(180);
+/// See [`ROUND_MIN`].
+pub(crate) const ROUND_MAX: Duration = Duration::from_secs(2);
+/// Re-adds in a row before WireGuard is left to its own 5 s cycle: a re-added peer forgets replay stamps.
+pub(crate) const MAX_READDS: u8 = 4;
+/// That cycle, with its jitter.
+pub(crate) const NATURAL_CYCLE: Duration = Duration::from_millis(5_400);
+/// While no peer is live, one fire per this time, never a longer back-off.
+pub(crate) const ALONE_RETRY: Duration = Duration::from_secs(20);
+/// Otherwise attempts back off from here...
+pub(crate) const BACKOFF_MIN: Duration = Duration::from_secs(30);
+/// ...doubling to here.
+pub(crate) const BACKOFF_MAX: Duration = Duration::from_secs(30 * 60);
+/// A crossed handshake is fired again after this by the higher key.
+pub(crate) const CROSSED_PAUSE: Duration = Duration::from_millis(100);
+/// The size of a WireGuard handshake initiation, as the receive counter shows it.
+pub(crate) const INITIATION_BYTES: u64 = 148;
+
+/// The interface is read this often while something is pending...
+pub(crate) const READ_FAST: Duration = Duration::from_millis(200);
+/// ...and else this often.
+pub(crate) const READ_SLOW: Duration = Duration::from_secs(5);
+/// With user traffic it is read this often: a path that breaks under it is noticed soon.
+pub(crate) const READ_BUSY: Duration = Duration::from_secs(2);
+/// A reading at most this old is good enough to mediate by.
+pub(crate) const READ_FRESH: Duration = Duration::from_millis(50);
+/// A reading that was asked for and did not come is asked for again after this.
+pub(crate) const READ_LOST: Duration = Duration::from_secs(1);
+
+/// The budget of endpoints fired at: this many per peer place at once, refilled at ten a second.
+pub(crate) const TARGETS_PER_PEER: u32 = 4;
+/// See [`TARGETS_PER_PEER`].
+pub(crate) const TARGETS_PER_SECOND: u32 = 10;
+/// Peers that may be tried at one public address and port: two share it while one's record is stale, more is a lie.
+pub(crate) const PEERS_PER_TARGET: usize = 2;
+
+/// Packets taken from one peer at once, and per second: a reconciliation of a large mesh is a burst, a flood is
+/// dropped before it is decrypted.
+pub(crate) const PACKETS_BURST: u16 = 256;
+
+/// Why a peer is not connected is told once that has stood for this long.
+pub(crate) const WAITING_GRACE: Duration = Duration::from_secs(5);
+
+/// Dropped packets are reported at most this often.
+pub(crate) const REPORT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// A peer that speaks the original's protocol is left alone for this long: each packet of ours would stall it for ten
+/// seconds.
+pub(crate) const ORIGINAL_PAUSE: Duration = Duration::from_secs(600);

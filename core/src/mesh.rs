@@ -1,0 +1,599 @@
+//! The engine: one type, its inputs and its outputs. The rules are in the modules below it, by subject.
+
+use core::net::{IpAddr, SocketAddr};
+
+use embassy_time::{Duration, Instant};
+use heapless::{Deque, Vec};
+use rand_core::TryCryptoRng;
+
+use crate::{
+    AddPeerError, Counters, Endpoint, Interface, LinkState, NodeStatus, PeerStatus, PublicKey, SharedKey,
+    limits::{
+        MAX_INTRODUCTIONS, MAX_LOCAL_ADDRESSES, MAX_RECENT_PAIRS, MAX_RECONCILIATIONS, MAX_SECRETS,
+        MAX_TELLS, READ_LOST, TARGETS_PER_PEER, WAITING_GRACE,
+    },
+    peer::{NOBODY, Pending, Phase, Place},
+    table::Table,
+};
+
+mod candidates;
+mod connect;
+mod emit;
+mod gossip;
+mod liveness;
+mod mediate;
+mod own;
+mod reading;
+mod receive;
+mod tell;
+
+use gossip::Gossip;
+use mediate::{Introduction, RecentPair};
+use own::Own;
+use reading::Readings;
+use tell::PendingTell;
+pub use tell::{Answer, AskError};
+
+/// A node of the mesh, with room for `PEERS` peers (ourselves, if listed, included).
+///
+/// It owns no socket, no clock and no memory but its own. Its caller tells it what happened and does what it says:
+///
+/// - **Getters** take `&self`: [`peers`](Self::peers), [`node`](Self::node), [`counters`](Self::counters),
+///   [`poll_timeout`](Self::poll_timeout).
+/// - **What came in**: [`handle_interface`](Self::handle_interface),
+///   [`handle_local_addresses`](Self::handle_local_addresses), [`handle_datagram`](Self::handle_datagram),
+///   [`begin_reading`](Self::begin_reading) … [`end_reading`](Self::end_reading),
+///   [`handle_action_error`](Self::handle_action_error), [`handle_timeout`](Self::handle_timeout).
+/// - **Commands**: [`set_secrets`](Self::set_secrets), [`add_peer`](Self::add_peer),
+///   [`remove_peer`](Self::remove_peer), [`set_configured_endpoints`](Self::set_configured_endpoints),
+///   [`ask`](Self::ask), [`shutdown`](Self::shutdown).
+/// - **What goes out**: [`poll`](Self::poll).
+///
+/// After every input, call `poll` until it returns `None`; then sleep until `poll_timeout`, or until something comes
+/// in, whichever is first. Time is the caller's, monotonic, and never runs backwards; there is no wall clock. Calling
+/// `handle_timeout` early is harmless.
+///
+/// Every input is handled in O(`PEERS`) steps at most, and no input makes it panic. It makes at most one datagram per
+/// peer and kind of message, plus the introductions it was asked for ([`MAX_INTRODUCTIONS`]). The same inputs and the
+/// same random numbers give the same outputs.
+pub struct Mesh<const PEERS: usize> {
+    peers: Table<PEERS>,
+    secrets: Vec<SharedKey, MAX_SECRETS>,
+    interface: Option<Interface>,
+    local: Vec<IpAddr, MAX_LOCAL_ADDRESSES>,
+    own: Own,
+    readings: Readings,
+    gossip: Gossip,
+    reconciling: Vec<gossip::Reconciliation, MAX_RECONCILIATIONS>,
+    introductions: Deque<Introduction, MAX_INTRODUCTIONS>,
+    refusal: Option<(Place, PublicKey)>,
+    recent_pairs: Deque<RecentPair, MAX_RECENT_PAIRS>,
+    tells: Deque<PendingTell, MAX_TELLS>,
+    /// The answer to a question, until it is polled.
+    answer: Option<Answer>,
+    news: News,
+    targets: u32,
+    targets_at: Instant,
+    /// Random numbers that nobody is hurt by foreseeing: jitter, whom to compare digests with.
+    dice: u64,
+    /// No timer is due before this.
+    next: Instant,
+    /// Where the next poll goes on.
+    cursor: Place,
+    /// Whether any peer has something pending.
+    busy: bool,
+    /// Whether WireGuard is to be changed.
+    acting: bool,
+    leaving: bool,
+    counters: Counters,
+}
+
+/// Events that concern no peer, and how many packets were dropped when that was last told.
+struct News {
+    interface_up: bool,
+    interface_down: bool,
+    key_elsewhere: bool,
+    no_randomness: bool,
+    randomness_fails: bool,
+    dropped: bool,
+    dropped_told: u32,
+    dropped_told_at: Instant,
+    report_at: Instant,
+    /// When peers that are still not connected are told about.
+    waiting_at: Instant,
+}
+
+impl<const PEERS: usize> Mesh<PEERS> {
+    /// A node without secrets, peers or interface: it does nothing until it has all three.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            peers: Table::new(),
+            secrets: Vec::new(),
+            interface: None,
+            local: Vec::new(),
+            own: Own::new(),
+            readings: Readings::new(),
+            gossip: Gossip::new(),
+            reconciling: Vec::new(),
+            introductions: Deque::new(),
+            refusal: None,
+            recent_pairs: Deque::new(),
+            tells: Deque::new(),
+            answer: None,
+            news: News {
+                interface_up: false,
+                interface_down: false,
+                key_elsewhere: false,
+                no_randomness: false,
+                randomness_fails: false,
+                dropped: false,
+                dropped_told: 0,
+                dropped_told_at: Instant::MIN,
+                report_at: Instant::MAX,
+                waiting_at: Instant::MAX,
+            },
+            targets: TARGETS_PER_PEER * PEERS as u32,
+            targets_at: Instant::MIN,
+            dice: 0,
+            next: Instant::MAX,
+            cursor: 0,
+            busy: false,
+            acting: false,
+            leaving: false,
+            counters: Counters::new(),
+        }
+    }
+
+    // ---- commands
+
+    /// Sets the secrets: the present one, and while the mesh is changing over the next one after it. More than
+    /// [`MAX_SECRETS`] are not kept. Datagrams sealed with either are accepted; each peer is sent the newest that
+    /// it has shown.
+    pub fn set_secrets(&mut self, secrets: impl IntoIterator<Item = SharedKey>) {
+        self.secrets.clear();
+        for secret in secrets.into_iter().take(MAX_SECRETS) {
+            // There is room: no more than fit were taken.
+            let _ = self.secrets.push(secret);
+        }
+        for (_, peer) in self.peers.iter_mut() {
+            peer.secret = 0;
+        }
+        self.rehash();
+    }
+
+    /// Configures a peer. An entry with our own key is ourselves, and is not connected to.
+    ///
+    /// # Errors
+    /// See [`AddPeerError`]; nothing has changed then.
+    pub fn add_peer(&mut self, now: Instant, key: PublicKey, address: IpAddr) -> Result<(), AddPeerError> {
+        let place = self.peers.add(key, address)?;
+        if self.interface.is_some_and(|i| i.public_key == key) {
+            self.own.place = place;
+            if let Some(peer) = self.peers.get_mut(place) {
+                peer.us = true;
+            }
+        } else if self.interface.is_some() {
+            // The reading shows whether WireGuard knows the peer already, and starts the connecting.
+            if let Some(peer) = self.peers.get_mut(place) {
+                peer.link.since = now;
+            }
+            self.readings.want();
+        }
+        Ok(())
+    }
+
+    /// Drops a peer: it is no longer connected, gossiped about or listened to. WireGuard loses the peer only where this
+    /// engine added it. Returns whether it was configured.
+    #[must_use = "tells whether there was such a peer"]
+    pub fn remove_peer(&mut self, now: Instant, key: &PublicKey) -> bool {
+        let Some(place) = self.peers.find(key) else { return false };
+        let ours = self.peers.get(place).is_some_and(|p| p.view.ours && p.view.present);
+        if ours && self.gossip.removed.is_full() {
+            return false;
+        }
+        if ours {
+            // There is room, as just seen.
+            let _ = self.gossip.removed.push_back(*key);
+        }
+        if self.own.place == place {
+            self.own.place = NOBODY;
+        }
+        self.forget_place(place);
+        self.peers.remove(place);
+        self.rehash();
+        self.note_degree(now);
+        true
+    }
+
+    /// Sets the endpoints that the configuration gives for a peer, in place of those given before; a name stands for all
+    /// its addresses. The first [`MAX_CONFIGURED_ENDPOINTS`](crate::limits::MAX_CONFIGURED_ENDPOINTS) usable ones are
+    /// kept. An unknown key is ignored.
+    pub fn set_configured_endpoints(&mut self, now: Instant, key: &PublicKey, endpoints: &[SocketAddr]) {
+        let Some(place) = self.peers.find(key) else { return };
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        let before = peer.configured.clone();
+        peer.configured.clear();
+        for endpoint in endpoints {
+            let endpoint = Endpoint::from(*endpoint);
+            if endpoint.scope() != crate::Scope::Unusable && !peer.configured.contains(&endpoint) {
+                let _ = peer.configured.push(endpoint);
+            }
+        }
+        if peer.configured != before {
+            self.reconsider(place, now);
+        }
+    }
+
+    /// Says goodbye to the live peers and gives every other peer its last good endpoint back, so that WireGuard goes on by
+    /// itself. Poll until `None`, and stop.
+    pub fn shutdown(&mut self, now: Instant) {
+        if core::mem::replace(&mut self.leaving, true) {
+            return;
+        }
+        for (_, peer) in self.peers.iter_mut().filter(|(_, p)| p.is_other()) {
+            peer.pending.clear(Pending::DATAGRAMS);
+            if peer.link.phase.is_live() {
+                peer.pending.set(Pending::BYE);
+            } else if !peer.link.phase.has_session() && peer.view.present {
+                peer.link.target = peer.configured.first().or_else(|| peer.good.first()).copied();
+                if peer.link.target.is_some() && peer.view.endpoint.is_none() {
+                    peer.pending.set(Pending::ENDPOINT);
+                }
+                peer.link.keepalive = peer.view.user_keepalive;
+                if peer.link.keepalive != peer.view.keepalive {
+                    peer.pending.set(Pending::KEEPALIVE);
+                }
+            }
+            peer.link.deadline = Instant::MAX;
+        }
+        self.introductions.clear();
+        self.refusal = None;
+        self.busy = true;
+        self.acting = true;
+        self.recompute_next(now);
+    }
+
+    // ---- what came in
+
+    /// The interface is as given, or gone. To be called once at the start and then whenever it changed: a new index, key
+    /// or listen port.
+    pub fn handle_interface(&mut self, now: Instant, interface: Option<Interface>) {
+        if self.interface == interface {
+            return;
+        }
+        let before = core::mem::replace(&mut self.interface, interface);
+        let Some(interface) = interface else {
+            self.news.interface_down = true;
+            self.news.interface_up = false;
+            self.reset_links(now);
+            return;
+        };
+        if before.is_none_or(|b| b.index != interface.index || b.public_key != interface.public_key) {
+            self.reset_links(now);
+            self.news.interface_up = true;
+            self.own.place = self.peers.find(&interface.public_key).unwrap_or(NOBODY);
+            for (place, peer) in self.peers.iter_mut() {
+                peer.us = place == self.own.place;
+            }
+            self.rehash();
+            self.readings.want();
+        }
+        self.refresh_own_soon(now);
+    }
+
+    /// Our own addresses: those of interfaces that are up, tunnels, deprecated and temporary-out-of-date addresses left
+    /// out. To be called at the start and whenever they changed. The first
+    /// [`MAX_LOCAL_ADDRESSES`](crate::limits::MAX_LOCAL_ADDRESSES) usable ones are kept.
+    pub fn handle_local_addresses(&mut self, now: Instant, addresses: &[IpAddr]) {
+        let before = self.local.clone();
+        self.local.clear();
+        for address in addresses {
+            let address = address.to_canonical();
+            let usable = matches!(crate::scope(address), crate::Scope::Private | crate::Scope::Public);
+            let in_mesh = self.peers.find_address(address).is_some();
+            if usable && !in_mesh && !self.local.contains(&address) {
+                let _ = self.local.push(address);
+            }
+        }
+        if self.local != before {
+            self.refresh_own_soon(now);
+            if !before.is_empty() {
+                self.local_addresses_changed(now);
+            }
+        }
+    }
+
+    /// The time has come that [`poll_timeout`](Self::poll_timeout) named. The random numbers only spread load.
+    pub fn handle_timeout<R: TryCryptoRng>(&mut self, now: Instant, rng: &mut R) {
+        let mut seed = [0; 8];
+        if self.dice == 0 && rng.try_fill_bytes(&mut seed).is_ok() {
+            self.dice = u64::from_le_bytes(seed) | 1;
+        }
+        if self.next > now {
+            return;
+        }
+        if !self.leaving {
+            for place in 0..self.peers.len() as Place {
+                if self.peers.get(place).is_some_and(|p| p.link.deadline <= now) {
+                    self.link_timeout(place, now);
+                }
+            }
+            self.reading_timeout(now);
+            self.gossip_timeout(now);
+            self.own_timeout(now);
+        }
+        if self.news.waiting_at <= now {
+            self.news.waiting_at = Instant::MAX;
+            self.tell_waiting(now);
+        }
+        if self.news.report_at <= now {
+            self.news.report_at = Instant::MAX;
+            self.news.dropped = true;
+        }
+        self.recompute_next(now);
+    }
+
+    // ---- getters
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called; `None` for not at all. After
+    /// `handle_timeout(now)` it lies after `now`, or an output is pending.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        (self.next != Instant::MAX).then_some(self.next)
+    }
+
+    /// All configured peers but ourselves, in no particular order.
+    pub fn peers(&self) -> impl Iterator<Item = PeerStatus> {
+        self.peers.iter().filter(|(_, p)| p.is_other()).map(|(_, peer)| {
+            let link = &peer.link;
+            let state = link_state(link.phase);
+            PeerStatus {
+                key: peer.key,
+                address: peer.address,
+                state,
+                endpoint: peer.view.endpoint.map(SocketAddr::from),
+                kind: peer.view.endpoint.map(|_| link.kind),
+                rtt: (link.rtt.as_ticks() > 0).then_some(link.rtt),
+                handshake_at: (peer.view.stamp_changed != Instant::MIN).then_some(peer.view.stamp_changed),
+                had_handshake: peer.view.stamp != 0,
+                rx_bytes: peer.view.rx,
+                tx_bytes: peer.view.tx,
+                reason: if link.phase.is_live() { None } else { link.reason },
+                via: self.peers.get(link.via).map(|p| p.key),
+                since: (link.since != Instant::MIN).then_some(link.since),
+                nat: peer.held.claim.as_ref().map(crate::record::Claim::nat).unwrap_or_default(),
+                sees_us_at: peer.sees_us_at.filter(|_| link.phase.is_live()),
+            }
+        })
+    }
+
+    /// This node: its interface, and what others see of it.
+    #[must_use]
+    pub fn node(&self) -> NodeStatus {
+        NodeStatus {
+            interface: self.interface,
+            address: self.peers.get(self.own.place).map(|p| p.address),
+            seen: self.seen_at(),
+            nat: self.own.claim.nat(),
+            peers: self.peers.iter().filter(|(_, p)| p.is_other()).count(),
+            connected: self.live_count(),
+            digest: self.gossip.digest,
+        }
+    }
+
+    /// What was counted since the start.
+    #[must_use]
+    pub const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    // ---- what the modules share
+
+    /// Our own key, while we know it.
+    fn own_key(&self) -> Option<PublicKey> {
+        self.interface.map(|i| i.public_key)
+    }
+
+    fn live_count(&self) -> usize {
+        self.peers.iter().filter(|(_, p)| p.is_live()).count()
+    }
+
+    /// Something is pending for a peer.
+    fn request(&mut self, place: Place, what: Pending) {
+        if let Some(peer) = self.peers.get_mut(place)
+            && (!self.leaving || what.has(Pending::BYE))
+        {
+            peer.pending.set(what);
+            self.busy = true;
+            self.acting |= what.has(Pending::ACTIONS);
+        }
+    }
+
+    /// Brings a link to a phase that ends at the deadline.
+    fn enter(&mut self, place: Place, phase: Phase, deadline: Instant) {
+        if let Some(peer) = self.peers.get_mut(place) {
+            if peer.link.phase != phase {
+                trace!("{} {:?} -> {:?}", LogKey(&peer.key), LogPhase(peer.link.phase), LogPhase(phase));
+                peer.link.hellos = 0;
+            }
+            peer.link.phase = phase;
+            peer.link.deadline = deadline;
+            self.arm(deadline);
+        }
+    }
+
+    /// A timer is set.
+    fn arm(&mut self, at: Instant) {
+        self.next = self.next.min(at);
+    }
+
+    fn recompute_next(&mut self, _now: Instant) {
+        let links = self.peers.iter().map(|(_, p)| p.link.deadline).min().unwrap_or(Instant::MAX);
+        self.next = links.min(self.news.report_at).min(self.news.waiting_at);
+        if !self.leaving {
+            self.next = self.next.min(self.readings.next).min(self.gossip.next()).min(self.own.next());
+        }
+    }
+
+    /// A number below `bound` that spreads load; not for secrets.
+    fn roll(&mut self, bound: u64) -> u64 {
+        // splitmix64 (Steele, Lea, Flood 2014).
+        self.dice = self.dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.dice;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % bound.max(1)
+    }
+
+    /// The duration, 20 % longer or shorter.
+    fn jitter(&mut self, duration: Duration) -> Duration {
+        let ticks = duration.as_ticks();
+        Duration::from_ticks(ticks - ticks / 5 + self.roll(ticks / 5 * 2 + 1))
+    }
+
+    /// The reason why a peer is not connected has changed. Most such reasons last for milliseconds; those that stand for
+    /// [`WAITING_GRACE`] are told.
+    fn note_waiting(&mut self, now: Instant) {
+        self.news.waiting_at = self.news.waiting_at.min(now.saturating_add(WAITING_GRACE));
+        self.arm(self.news.waiting_at);
+    }
+
+    fn tell_waiting(&mut self, now: Instant) {
+        for (_, peer) in self.peers.iter_mut().filter(|(_, p)| p.is_other()) {
+            let link = &peer.link;
+            let resting = matches!(link.phase, Phase::Idle | Phase::Mute);
+            if !resting || link.reason.is_none() || link.told == link.reason {
+                continue;
+            }
+            let told_at = link.began.saturating_add(WAITING_GRACE);
+            if told_at <= now {
+                peer.pending.set(Pending::WAITING);
+                self.busy = true;
+            } else {
+                self.news.waiting_at = self.news.waiting_at.min(told_at);
+            }
+        }
+    }
+
+    /// A packet was dropped, and counted by the caller: it is reported some time.
+    fn note_drop(&mut self, now: Instant) {
+        if self.news.report_at == Instant::MAX && !self.news.dropped {
+            let after = crate::limits::REPORT_INTERVAL;
+            let first = self.news.dropped_told_at == Instant::MIN;
+            let at = if first { now } else { self.news.dropped_told_at.saturating_add(after).max(now) };
+            // The first drop waits for company too: a burst is one line.
+            self.news.report_at = at.saturating_add(Duration::from_secs(1));
+            self.arm(self.news.report_at);
+        }
+    }
+
+    /// The interface went or was made anew: every session is gone, and all that WireGuard showed.
+    fn reset_links(&mut self, now: Instant) {
+        let present = self.interface.is_some();
+        for (_, peer) in self.peers.iter_mut() {
+            let was_live = peer.link.phase.is_live();
+            let mut view = crate::peer::View::new();
+            view.user_keepalive = peer.view.user_keepalive;
+            view.ours = peer.view.ours;
+            peer.view = view;
+            let mut link = crate::peer::Link::new();
+            link.since = if was_live { now } else { peer.link.since };
+            link.began = now;
+            link.muted_until = peer.link.muted_until;
+            link.reason = (!present).then_some(crate::Reason::NoInterface);
+            peer.link = link;
+            peer.pending = Pending::default();
+            peer.sees_us_at = None;
+            peer.mediated = None;
+            if was_live {
+                peer.pending.set(Pending::LOST);
+                peer.link.reason = Some(crate::Reason::NoInterface);
+                self.busy = true;
+            }
+        }
+        self.introductions.clear();
+        self.reconciling.clear();
+        self.readings = Readings::new();
+        if present {
+            self.readings.next = now.saturating_add(READ_LOST);
+        }
+        self.gossip.stop();
+        self.recompute_next(now);
+    }
+
+    /// No other state names this place any more.
+    fn forget_place(&mut self, place: Place) {
+        for (_, peer) in self.peers.iter_mut() {
+            for named in [&mut peer.link.via, &mut peer.held.bringer, &mut peer.held.mediator] {
+                if *named == place {
+                    *named = NOBODY;
+                }
+            }
+        }
+        self.reconciling.retain(|r| r.with != place);
+        self.recent_pairs.retain(|pair| !pair.names(place));
+        self.introductions.retain(|intro| !intro.names(place));
+        self.tells.retain(|tell| tell.to != place);
+        self.refusal = self.refusal.filter(|(to, _)| *to != place);
+    }
+}
+
+impl<const PEERS: usize> Default for Mesh<PEERS> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+const fn link_state(phase: Phase) -> LinkState {
+    match phase {
+        Phase::Idle => LinkState::Waiting,
+        Phase::Live => LinkState::Connected,
+        Phase::Probing => LinkState::Probing,
+        Phase::Mute => LinkState::Mute,
+        Phase::Presumed
+        | Phase::Yielding
+        | Phase::Asking
+        | Phase::Waiting
+        | Phase::Firing
+        | Phase::Fired
+        | Phase::Opening
+        | Phase::Heard
+        | Phase::Greeting => LinkState::Connecting,
+    }
+}
+
+/// A key in a log line, by its first characters, on every log backend.
+struct LogKey<'a>(&'a PublicKey);
+
+impl core::fmt::Display for LogKey<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{:.8}", self.0)
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for LogKey<'_> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "{=[u8]:02x}", self.0.as_bytes()[..4]);
+    }
+}
+
+/// A phase in a log line, on every log backend.
+struct LogPhase(Phase);
+
+impl core::fmt::Debug for LogPhase {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for LogPhase {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "{=u8}", self.0 as u8);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+//! Where a peer may be reached: the endpoints known of it, best first.
+//!
+//! Each comes from a slot of its own (configured, what the mediator sees, what the peer publishes, where it worked),
+//! so that nobody can push out what somebody else knows.
+
+use embassy_time::Instant;
+use heapless::Vec;
+
+use super::Mesh;
+use crate::{
+    CandidateKind, Endpoint, NatClass, Reason, Scope,
+    limits::{PEERS_PER_TARGET, TARGETS_PER_PEER, TARGETS_PER_SECOND},
+    peer::{Phase, Place},
+    record::Origin,
+};
+
+/// All slots of a peer together: 6 of the record, 4 configured, 2 good, 1 mediated.
+const MAX_CANDIDATES: usize = 13;
+
+pub(super) type Candidates = Vec<(Endpoint, CandidateKind), MAX_CANDIDATES, u8>;
+
+impl<const PEERS: usize> Mesh<PEERS> {
+    /// The endpoints at which a peer may be reached. `direct` leaves out those that a NAT in front of the peer would keep
+    /// closed to us without an introduction.
+    pub(super) fn candidates(&self, place: Place, direct: bool) -> Candidates {
+        let mut found = Candidates::new();
+        let Some(peer) = self.peers.get(place) else { return found };
+        let mut add = |endpoint: Endpoint, kind| {
+            if !found.iter().any(|(e, _)| *e == endpoint) && self.is_usable(endpoint) {
+                // Full cannot be: there is room for every slot.
+                let _ = found.push((endpoint, kind));
+            }
+        };
+        let claim = peer.held.claim.as_ref();
+        let open = claim.is_some_and(|c| c.nat() == NatClass::Open);
+        if let Some(claim) = claim
+            && !direct
+            && self.same_public_address(place)
+        {
+            let private = |e: &Endpoint| e.scope() == Scope::Private;
+            claim.of(Origin::Local).filter(private).for_each(|e| add(e, CandidateKind::Private));
+        }
+        peer.configured.iter().for_each(|e| add(*e, CandidateKind::Configured));
+        if let Some(claim) = claim
+            && (open || !direct)
+        {
+            let public = |e: &Endpoint| e.scope() == Scope::Public;
+            claim.of(Origin::Local).filter(public).for_each(|e| add(e, CandidateKind::Global));
+        }
+        if !direct {
+            peer.mediated.into_iter().for_each(|e| add(e, CandidateKind::Mediated));
+        }
+        if let Some(claim) = claim
+            && (open || !direct)
+        {
+            claim.of(Origin::Reflexive).for_each(|e| add(e, CandidateKind::Published));
+        }
+        // With nobody to introduce us, a NAT that still knows us is worth a try.
+        if !direct || self.live_count() == 0 {
+            peer.good.iter().for_each(|e| add(*e, CandidateKind::LastGood));
+        }
+        found
+    }
+
+    /// Points `link.target` at the candidate whose turn it is. `false` where there is none.
+    pub(super) fn aim(&mut self, place: Place, direct: bool) -> bool {
+        let candidates = self.candidates(place, direct);
+        let Some(peer) = self.peers.get_mut(place) else { return false };
+        if candidates.is_empty() {
+            return false;
+        }
+        let turn = usize::from(peer.link.candidate) % candidates.len();
+        let Some((endpoint, kind)) = candidates.get(turn) else { return false };
+        peer.link.target = Some(*endpoint);
+        peer.link.kind = *kind;
+        true
+    }
+
+    /// Takes one shot from the budget: whether WireGuard may be pointed at the target now.
+    pub(super) fn may_fire(&mut self, place: Place, now: Instant) -> bool {
+        let refill = now
+            .saturating_duration_since(self.targets_at)
+            .as_millis()
+            .saturating_mul(u64::from(TARGETS_PER_SECOND))
+            / 1000;
+        if refill > 0 {
+            let most = TARGETS_PER_PEER * PEERS as u32;
+            self.targets = u32::try_from(refill).unwrap_or(most).saturating_add(self.targets).min(most);
+            self.targets_at = now;
+        }
+        let Some(target) = self.peers.get(place).and_then(|p| p.link.target) else { return false };
+        let sharing = self.peers.iter().filter(|(other, p)| {
+            *other != place
+                && p.link.target == Some(target)
+                && matches!(p.link.phase, Phase::Fired | Phase::Opening | Phase::Live)
+        });
+        if self.targets == 0 || (target.scope() == Scope::Public && sharing.count() >= PEERS_PER_TARGET) {
+            crate::stats::count(&mut self.counters.over_budget);
+            return false;
+        }
+        self.targets -= 1;
+        true
+    }
+
+    /// The kernel would not send to a candidate: the next one, or none.
+    pub(super) fn candidate_unroutable(&mut self, place: Place, now: Instant, endpoint: Option<Endpoint>) {
+        let count = self.candidates(place, false).len();
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        if endpoint.is_some() {
+            peer.configured.retain(|e| Some(*e) != endpoint || count == 1);
+            peer.good.retain(|e| Some(*e) != endpoint);
+            peer.mediated = peer.mediated.filter(|e| Some(*e) != endpoint);
+        }
+        peer.link.candidate = peer.link.candidate.wrapping_add(1);
+        peer.link.readds = peer.link.readds.saturating_sub(1);
+        if usize::from(peer.link.candidate) < count && !peer.link.phase.has_session() {
+            self.fire_soon(place, now);
+        } else {
+            self.give_up(place, now, Reason::Unroutable);
+        }
+    }
+
+    /// Whether a candidate is one that we may ever send to.
+    fn is_usable(&self, endpoint: Endpoint) -> bool {
+        if endpoint.scope() == Scope::Unusable || endpoint.scope() == Scope::Link {
+            return false;
+        }
+        let ip = endpoint.ip();
+        // A mesh address inside WireGuard inside WireGuard would work, and hide that nothing else does.
+        if self.peers.find_address(ip).is_some() {
+            return false;
+        }
+        let ourselves = self.interface.is_some_and(|i| i.listen_port == endpoint.port());
+        if ourselves && self.local.contains(&ip) {
+            return false;
+        }
+        // Where no address at all is known, the caller does not tell us, and both families may work.
+        self.local.is_empty() || self.local.iter().any(|l| l.is_ipv4() == ip.is_ipv4())
+    }
+
+    /// Whether we and the peer are seen at the same public address: behind the same NAT.
+    fn same_public_address(&self, place: Place) -> bool {
+        let Some(peer) = self.peers.get(place) else { return false };
+        let theirs =
+            peer.mediated.into_iter().chain(peer.held.claim.iter().flat_map(|c| c.of(Origin::Reflexive)));
+        let ours = || self.own.claim.of(Origin::Reflexive);
+        theirs.into_iter().any(|t| ours().any(|o| o.ip() == t.ip()))
+    }
+}

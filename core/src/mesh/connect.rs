@@ -1,0 +1,583 @@
+//! How a link comes to be: the phases of [`Phase`], and the one law that in one attempt exactly one side's WireGuard
+//! initiates. Two initiations that cross on the wire kill each other, and WireGuard then waits for five seconds.
+//!
+//! - Without a mediator, whoever knows an endpoint fires; the lower key 250 ms later, if the other side may know one of
+//!   ours, and only if nothing came from it meanwhile.
+//! - With a mediator, both sides get an introduction at the same instant, with a role each.
+//! - Firing is to remove and re-add the peer with the endpoint, and to stage a Hello in it: the only way past WireGuard's
+//!   five seconds, and success tells itself by a datagram. A reading in the same instant shows whether the other side
+//!   has been quicker.
+
+use embassy_time::{Duration, Instant};
+
+use super::Mesh;
+use crate::{
+    NatClass, Reason, Scope,
+    limits::{
+        ALONE_RETRY, ASK_YIELD, BACKOFF_MAX, BACKOFF_MIN, CROSSED_PAUSE, FIRST_CONTACT_YIELD, HELLO_REPEATS,
+        INITIATION_BYTES, MAX_MEDIATORS, MAX_READDS, MAX_WAIT, MEDIATOR_TIMEOUT, NATURAL_CYCLE, PRESUME,
+        READ_LOST, ROUND_FIRST, ROUND_MAX, ROUND_MIN, SILENT_IDLE,
+    },
+    peer::{NOBODY, Pending, Phase, Place},
+    wire::{Intro, IntroNack, Role},
+};
+
+/// A round trip as long as nothing is known about it.
+const UNKNOWN_RTT: Duration = Duration::from_millis(100);
+
+/// How long a Mute peer is left alone between two Hellos, at most.
+const MUTE_MAX: Duration = Duration::from_secs(300);
+
+impl<const PEERS: usize> Mesh<PEERS> {
+    /// The first reading since the peer or the interface is there.
+    pub(super) fn start_link(&mut self, place: Place, now: Instant) {
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        if peer.link.phase.has_session() {
+            return;
+        }
+        peer.link.began = now;
+        if peer.view.stamp != 0 {
+            // WireGuard has talked to it, perhaps before our restart: a Hello is cheaper than a session.
+            peer.link.rx_at = peer.view.rx;
+            self.enter(place, Phase::Presumed, now.saturating_add(PRESUME));
+            self.request(place, Pending::HELLO);
+        } else {
+            self.pursue(place, now);
+        }
+    }
+
+    /// Something new is known about how to reach a peer: an attempt that waits for it begins.
+    pub(super) fn reconsider(&mut self, place: Place, now: Instant) {
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        if !peer.is_other() || peer.link.phase != Phase::Idle || !self.readings.had {
+            return;
+        }
+        peer.link.round = 0;
+        peer.link.candidate = 0;
+        peer.link.failures = 0;
+        peer.link.asked = 0;
+        if peer.link.reason != Some(Reason::Connecting) {
+            peer.link.began = now;
+        }
+        let after = if self.is_lower(place) { Duration::from_ticks(0) } else { self.ask_yield(place) };
+        self.enter(place, Phase::Idle, now.saturating_add(after));
+    }
+
+    /// The higher key leaves asking to the lower, unless it can go without.
+    fn ask_yield(&self, place: Place) -> Duration {
+        if self.candidates(place, true).is_empty() { ASK_YIELD } else { Duration::from_ticks(0) }
+    }
+
+    /// A mediator has come up: peers that wait for one are tried at once.
+    pub(super) fn mediator_appeared(&mut self, mediator: Place, now: Instant) {
+        for place in 0..self.peers.len() as Place {
+            let waiting = self.peers.get(place).is_some_and(|p| {
+                p.is_other() && p.link.phase == Phase::Idle && p.held.claim.is_some() && place != mediator
+            });
+            if waiting {
+                self.reconsider(place, now);
+            }
+        }
+    }
+
+    /// Our own addresses changed: every idle peer is worth a new try.
+    pub(super) fn local_addresses_changed(&mut self, now: Instant) {
+        for place in 0..self.peers.len() as Place {
+            match self.peers.get(place).map(|p| p.link.phase) {
+                Some(Phase::Idle) => self.reconsider(place, now),
+                // The peer learns of our new address by what we send, and we whether it still hears us.
+                Some(Phase::Live) => self.probe(place, now),
+                _ => {}
+            }
+        }
+    }
+
+    /// Decides what to try next for a peer that is not connected.
+    pub(super) fn pursue(&mut self, place: Place, now: Instant) {
+        let Some(peer) = self.peers.get(place) else { return };
+        if !peer.is_other() {
+            return;
+        }
+        if self.interface.is_none() {
+            return self.rest(place, now, Reason::NoInterface, None);
+        }
+        if now < peer.link.muted_until {
+            let until = peer.link.muted_until;
+            return self.rest(place, now, Reason::OriginalProtocol, Some(until));
+        }
+        if peer.view.address_taken {
+            return self.rest(place, now, Reason::AddressTaken, None);
+        }
+        let doubt = peer.link.doubt_until;
+        let in_doubt = now < doubt;
+        let first = peer.link.round == 0 && !peer.configured.is_empty();
+        let known = peer.held.claim.is_some();
+        let direct = !in_doubt && !self.candidates(place, true).is_empty();
+        let mediator = if known { self.next_mediator(place) } else { NOBODY };
+        if direct && (first || mediator == NOBODY) {
+            self.contact(place, now);
+        } else if mediator != NOBODY {
+            self.ask_mediator(place, mediator, now);
+        } else if in_doubt {
+            let reason = self.peers.get(place).and_then(|p| p.link.reason).unwrap_or(Reason::Silent);
+            self.rest(place, now, reason, Some(doubt));
+        } else if known {
+            self.rest(place, now, Reason::NoMediator, None);
+        } else {
+            self.rest(place, now, Reason::NoEndpoint, None);
+        }
+    }
+
+    /// First contact, by an endpoint that needs nobody to open it.
+    fn contact(&mut self, place: Place, now: Instant) {
+        if !self.aim(place, true) {
+            return self.rest(place, now, Reason::NoEndpoint, None);
+        }
+        let yields = self.is_lower(place) && self.may_be_known();
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        peer.link.round = peer.link.round.saturating_add(1);
+        peer.link.via = NOBODY;
+        peer.link.initiator = true;
+        peer.link.rx_at = peer.view.rx;
+        peer.link.stamp_at = peer.view.stamp;
+        peer.link.reason = Some(Reason::Connecting);
+        if yields {
+            self.enter(place, Phase::Yielding, now.saturating_add(FIRST_CONTACT_YIELD));
+        } else {
+            self.fire_soon(place, now);
+        }
+    }
+
+    /// Whether somebody may know an endpoint of ours without having been told by us: the peer list, which is usually the
+    /// same everywhere, names one for ourselves; or it does not list us and we have a public address.
+    fn may_be_known(&self) -> bool {
+        let public = self.local.iter().any(|a| crate::scope(*a) == Scope::Public);
+        match self.peers.get(self.own.place) {
+            Some(us) => !us.configured.is_empty() || self.own.claim.nat() == NatClass::Open,
+            None => public || self.local.is_empty(),
+        }
+    }
+
+    pub(super) fn is_lower(&self, place: Place) -> bool {
+        match (self.own_key(), self.peers.get(place)) {
+            (Some(own), Some(peer)) => own < peer.key,
+            _ => false,
+        }
+    }
+
+    /// Fires as soon as a reading has shown that the other side has not.
+    pub(super) fn fire_soon(&mut self, place: Place, now: Instant) {
+        self.enter(place, Phase::Firing, now.saturating_add(READ_LOST));
+        self.readings.want();
+    }
+
+    /// Makes WireGuard initiate: remove, add with the endpoint, stage a Hello.
+    fn fire(&mut self, place: Place, now: Instant) {
+        if !self.may_fire(place, now) {
+            // The next candidate, or the same when the budget has been refilled.
+            let jitter = self.roll(200);
+            if let Some(peer) = self.peers.get_mut(place) {
+                peer.link.candidate = peer.link.candidate.wrapping_add(1);
+            }
+            let direct = self.peers.get(place).is_some_and(|p| p.link.via == NOBODY);
+            self.aim(place, direct);
+            return self.enter(place, Phase::Firing, now.saturating_add(Duration::from_millis(200 + jitter)));
+        }
+        crate::stats::count(&mut self.counters.fired);
+        self.point_wireguard(place);
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        peer.link.fired = now;
+        peer.link.readds = peer.link.readds.saturating_add(1);
+        if peer.link.round <= 1 {
+            peer.pending.set(Pending::ATTEMPT);
+        }
+        self.enter(place, Phase::Fired, now.saturating_add(HELLO_REPEATS[0]));
+        self.request(place, Pending::HELLO);
+        self.read_soon(now);
+    }
+
+    /// Removes and re-adds the peer with the endpoint in `link.target`.
+    fn point_wireguard(&mut self, place: Place) {
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        let action = if peer.view.present { Pending::READD } else { Pending::ADD };
+        if !peer.view.present {
+            peer.view.ours = true;
+        }
+        let user_keepalive = peer.view.user_keepalive;
+        let view = &mut peer.view;
+        (view.rx, view.tx, view.tx_mark, view.stamp, view.keepalive) = (0, 0, 0, 0, 0);
+        view.user_keepalive = user_keepalive;
+        view.endpoint = peer.link.target;
+        view.present = true;
+        peer.link.keepalive = 0;
+        peer.link.rx_at = 0;
+        peer.link.stamp_at = 0;
+        peer.link.doubt_until = Instant::MIN;
+        peer.pending.clear(Pending::ACTIONS);
+        self.request(place, action);
+    }
+
+    /// WireGuard must not initiate: no endpoint, no keepalive, no handshake under way.
+    fn disarm(&mut self, place: Place) {
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        if !peer.view.present || peer.link.phase.has_session() {
+            return;
+        }
+        peer.link.target = None;
+        self.point_wireguard(place);
+    }
+
+    fn ask_mediator(&mut self, place: Place, mediator: Place, now: Instant) {
+        let patience = self
+            .peers
+            .get(mediator)
+            .map_or(MEDIATOR_TIMEOUT, |m| MEDIATOR_TIMEOUT.max(m.link.rtt + m.link.rtt / 2));
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        peer.link.via = mediator;
+        peer.link.asked = peer.link.asked.saturating_add(1);
+        peer.link.rx_at = peer.view.rx;
+        peer.link.stamp_at = peer.view.stamp;
+        peer.link.reason = Some(Reason::Connecting);
+        self.enter(place, Phase::Asking, now.saturating_add(patience));
+        self.request(place, Pending::ASK_INTRO);
+    }
+
+    /// The live peer to be asked next: first whoever has the peer's record from itself, then any other; the same again
+    /// where there is no other.
+    fn next_mediator(&mut self, place: Place) -> Place {
+        let Some(peer) = self.peers.get(place) else { return NOBODY };
+        let (asked, last, first) = (peer.link.asked, peer.link.via, peer.held.mediator);
+        let live = self.live_count();
+        if live == 0 || asked >= MAX_MEDIATORS || usize::from(asked) >= live.saturating_mul(2) {
+            return NOBODY;
+        }
+        if asked == 0 && self.peers.get(first).is_some_and(|p| p.is_live()) {
+            return first;
+        }
+        let skip = self.roll(live as u64) as usize;
+        let candidates =
+            || self.peers.iter().filter(|(p, peer)| *p != place && peer.is_live()).map(|(p, _)| p);
+        let other = candidates().cycle().skip(skip).take(live).find(|p| *p != last);
+        other.or_else(|| candidates().next()).unwrap_or(NOBODY)
+    }
+
+    /// Both sides were told to meet.
+    pub(super) fn handle_intro(&mut self, now: Instant, from: Place, intro: &Intro) {
+        let (Some(place), Some(role)) = (self.peers.find(&intro.about), intro.role()) else { return };
+        let Some(peer) = self.peers.get(place) else { return };
+        if !peer.is_other() || !self.readings.had || now < peer.link.muted_until {
+            return;
+        }
+        let repeated = peer.link.attempt == intro.attempt && peer.link.phase != Phase::Asking;
+        match peer.link.phase {
+            // Hearsay moves no live session: the peer is asked itself.
+            Phase::Live => return self.probe(place, now),
+            Phase::Probing | Phase::Presumed | Phase::Greeting => return,
+            Phase::Mute if now.saturating_duration_since(peer.view.rx_changed) < SILENT_IDLE => {
+                return self.request(place, Pending::HELLO);
+            }
+            // An attempt that has begun goes on; the other plan's other side finds it under way.
+            Phase::Fired | Phase::Firing | Phase::Heard
+                if now.saturating_duration_since(peer.link.fired) < ROUND_MIN / 2 =>
+            {
+                return;
+            }
+            Phase::Waiting | Phase::Opening
+                if peer.link.attempt < intro.attempt && peer.link.round >= intro.round =>
+            {
+                return;
+            }
+            _ if repeated => return,
+            _ => {}
+        }
+        let wait = Duration::from_millis(u64::from(intro.wait_ms)).min(MAX_WAIT);
+        let rtt = Duration::from_millis(u64::from(intro.rtt_ms)).min(MAX_WAIT);
+        let seen = intro.seen.filter(|e| e.scope() == Scope::Public);
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        if peer.link.round == 0 && peer.link.reason != Some(Reason::Connecting) {
+            peer.link.began = now;
+        }
+        peer.link.attempt = intro.attempt;
+        peer.link.round = peer.link.round.max(intro.round);
+        peer.link.via = from;
+        peer.link.rtt_guess = rtt;
+        peer.link.asked = 0;
+        peer.link.rx_at = peer.view.rx;
+        peer.link.stamp_at = peer.view.stamp;
+        peer.link.reason = Some(Reason::Connecting);
+        peer.link.initiator = role == Role::Initiate;
+        peer.mediated = seen.or(peer.mediated);
+        let round = self.round_length(rtt);
+        match role {
+            Role::Initiate => {
+                if !self.aim(place, false) {
+                    return self.give_up(place, now, Reason::NoEndpoint);
+                }
+                if wait.as_ticks() == 0 {
+                    self.fire_soon(place, now);
+                } else {
+                    self.enter(place, Phase::Waiting, now.saturating_add(wait));
+                    self.read_soon(now);
+                }
+            }
+            Role::Open => {
+                // Its one initiation opens our NAT, and is lost at the other's; it must not be repeated by WireGuard.
+                if self.aim(place, false) && self.may_fire(place, now) {
+                    self.point_wireguard(place);
+                    self.request(place, Pending::HELLO);
+                }
+                if let Some(peer) = self.peers.get_mut(place)
+                    && peer.link.round <= 1
+                {
+                    peer.pending.set(Pending::ATTEMPT);
+                }
+                self.enter(place, Phase::Opening, now.saturating_add(wait).saturating_add(round));
+                self.read_soon(now);
+            }
+            Role::Listen => {
+                if let Some(peer) = self.peers.get_mut(place)
+                    && peer.link.round <= 1
+                {
+                    peer.link.target = None;
+                    peer.pending.set(Pending::ATTEMPT);
+                }
+                let armed =
+                    self.peers.get(place).is_some_and(|p| p.view.endpoint.is_some() || p.view.keepalive != 0);
+                if armed {
+                    self.enter(place, Phase::Opening, Instant::MAX);
+                    self.disarm(place);
+                }
+                self.enter(place, Phase::Opening, now.saturating_add(wait).saturating_add(round));
+                self.read_soon(now);
+            }
+        }
+    }
+
+    /// A mediator cannot help.
+    pub(super) fn handle_intro_nack(&mut self, now: Instant, from: Place, nack: &IntroNack) {
+        let Some(place) = self.peers.find(&nack.target) else { return };
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        if peer.link.phase != Phase::Asking || peer.link.via != from {
+            return;
+        }
+        if nack.reason == IntroNack::BUSY {
+            let after = Duration::from_millis(u64::from(nack.retry_ms)).min(MAX_WAIT);
+            peer.link.asked = peer.link.asked.saturating_sub(1);
+            let after = self.jitter(after);
+            return self.enter(place, Phase::Asking, now.saturating_add(after));
+        }
+        if peer.held.mediator == from {
+            peer.held.mediator = NOBODY;
+        }
+        self.mediator_failed(place, now);
+    }
+
+    /// The next mediator, or the end of this effort.
+    fn mediator_failed(&mut self, place: Place, now: Instant) {
+        let mediator = self.next_mediator(place);
+        if mediator != NOBODY {
+            return self.ask_mediator(place, mediator, now);
+        }
+        let in_doubt = self.peers.get(place).is_some_and(|p| now < p.link.doubt_until);
+        if !in_doubt && !self.candidates(place, true).is_empty() {
+            return self.contact(place, now);
+        }
+        self.give_up(place, now, Reason::NotIntroduced);
+    }
+
+    /// How long a round lasts, when a round trip takes so long.
+    fn round_length(&self, rtt: Duration) -> Duration {
+        (rtt * 4 + Duration::from_millis(300)).clamp(ROUND_MIN, ROUND_MAX)
+    }
+
+    /// A link's deadline has come.
+    pub(super) fn link_timeout(&mut self, place: Place, now: Instant) {
+        let Some(peer) = self.peers.get(place) else { return };
+        let (link, rtt) = (peer.link, peer.link.rtt_or(UNKNOWN_RTT));
+        match link.phase {
+            Phase::Idle => self.pursue(place, now),
+            Phase::Presumed => self.lose(place, now, Reason::Silent),
+            Phase::Yielding | Phase::Waiting => self.fire_soon(place, now),
+            Phase::Firing => {
+                // Either the reading was lost, or the budget was used up: once more.
+                self.fire_soon(place, now);
+            }
+            Phase::Asking => self.mediator_failed(place, now),
+            Phase::Fired => self.fired_timeout(place, now, rtt),
+            Phase::Opening => self.next_round(place, now),
+            Phase::Heard => {
+                let Some(peer) = self.peers.get_mut(place) else { return };
+                peer.link.rx_at = peer.view.rx;
+                if peer.view.stamp != peer.link.stamp_at {
+                    self.mute(place, now);
+                } else if link.initiator {
+                    self.fire_soon(place, now);
+                } else {
+                    self.next_round(place, now);
+                }
+            }
+            Phase::Greeting => self.greeting_timeout(place, now),
+            Phase::Live => self.enter(place, Phase::Live, Instant::MAX),
+            Phase::Probing => self.probe_timeout(place, now),
+            Phase::Mute => self.mute_timeout(place, now),
+        }
+    }
+
+    fn fired_timeout(&mut self, place: Place, now: Instant, rtt: Duration) {
+        let mut length = self.round_length(rtt);
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        let link = &mut peer.link;
+        let fired = link.fired;
+        link.hellos = link.hellos.saturating_add(1);
+        if link.via == NOBODY && link.readds == 1 {
+            length = ROUND_FIRST;
+        }
+        match usize::from(link.hellos) {
+            n @ 1..=2 if now < fired.saturating_add(length) => {
+                let next = HELLO_REPEATS.get(n).copied().unwrap_or(length);
+                self.request(place, Pending::HELLO);
+                let next = fired.saturating_add(next.min(length)).max(now + Duration::from_millis(20));
+                self.enter(place, Phase::Fired, next);
+            }
+            _ if peer.view.stamp != link.stamp_at => self.mute(place, now),
+            _ => self.next_round(place, now),
+        }
+    }
+
+    /// A round has failed. A mediated effort gets one more at once, then backs off; one at an endpoint of the peer's own
+    /// gets three, then is left to WireGuard's own retries.
+    fn next_round(&mut self, place: Place, now: Instant) {
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        peer.link.candidate = peer.link.candidate.wrapping_add(1);
+        let (round, readds, via, fired) = (peer.link.round, peer.link.readds, peer.link.via, peer.link.fired);
+        if via == NOBODY {
+            if readds < MAX_READDS {
+                // With a mediator at hand this asks it.
+                return self.pursue(place, now);
+            }
+            let settled = fired.saturating_add(NATURAL_CYCLE + Duration::from_secs(1));
+            if now < settled {
+                return self.enter(place, Phase::Fired, settled);
+            }
+            peer.link.readds = 0;
+            return self.give_up(place, now, Reason::NoAnswer);
+        }
+        self.disarm(place);
+        if round >= 2 {
+            return self.give_up(place, now, Reason::NoAnswer);
+        }
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        peer.link.asked = 0;
+        let after = if self.is_lower(place) { Duration::from_ticks(0) } else { ASK_YIELD };
+        self.enter(place, Phase::Idle, now.saturating_add(after));
+    }
+
+    /// This effort has failed: the next one comes after a while, or with news.
+    pub(super) fn give_up(&mut self, place: Place, now: Instant, reason: Reason) {
+        let alone = self.live_count() == 0;
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        let failures = u32::from(peer.link.failures.min(8));
+        peer.link.failures = peer.link.failures.saturating_add(1);
+        peer.link.asked = 0;
+        // Nobody being connected to it yet is mended within seconds; a NAT that stays shut is not.
+        let base = if reason == Reason::NotIntroduced { Duration::from_secs(1) } else { BACKOFF_MIN };
+        let after = if alone { ALONE_RETRY } else { (base * (1 << failures)).min(BACKOFF_MAX) };
+        let doubt = peer.link.doubt_until;
+        let after = self.jitter(after);
+        let at = now.saturating_add(after);
+        let at = if doubt > now { at.min(doubt) } else { at };
+        self.rest(place, now, reason, Some(at));
+    }
+
+    /// Nothing can be done about a peer, until then or until something changes.
+    fn rest(&mut self, place: Place, now: Instant, reason: Reason, until: Option<Instant>) {
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        peer.link.reason = Some(reason);
+        if peer.link.told != Some(reason) {
+            self.note_waiting(now);
+        }
+        self.enter(place, Phase::Idle, until.unwrap_or(Instant::MAX));
+    }
+
+    /// WireGuard has a session, and the peer's gossip does not answer.
+    pub(super) fn mute(&mut self, place: Place, now: Instant) {
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        peer.link.doubt_until = Instant::MIN;
+        if peer.link.reason != Some(Reason::Left) {
+            peer.link.reason = Some(Reason::NoGossip);
+        }
+        if peer.link.told != peer.link.reason {
+            self.note_waiting(now);
+        }
+        self.set_keepalive(place);
+        self.enter(place, Phase::Mute, now.saturating_add(Duration::from_secs(1)));
+    }
+
+    fn mute_timeout(&mut self, place: Place, now: Instant) {
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        let silent = now.saturating_duration_since(peer.view.rx_changed);
+        if silent > SILENT_IDLE + SILENT_IDLE && peer.link.hellos > 4 {
+            // Not even WireGuard's keepalives come any more.
+            peer.link.round = 0;
+            peer.link.began = now;
+            return self.pursue(place, now);
+        }
+        peer.link.hellos = peer.link.hellos.saturating_add(1);
+        let exponent = u32::from(peer.link.hellos.min(9));
+        let after = (Duration::from_secs(1) * (1 << exponent)).min(MUTE_MAX);
+        self.request(place, Pending::HELLO);
+        let after = self.jitter(after);
+        self.enter(place, Phase::Mute, now.saturating_add(after));
+    }
+
+    /// A reading has come while the peer is not connected.
+    pub(super) fn unconnected_reading(&mut self, place: Place, now: Instant) {
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        let (link, view) = (&mut peer.link, &peer.view);
+        let rtt = link.rtt_or(UNKNOWN_RTT);
+        let moved = view.rx > link.rx_at;
+        let stamped = view.stamp != link.stamp_at && view.stamp != 0;
+        match link.phase {
+            Phase::Firing if moved => {
+                // The other side was quicker.
+                link.rx_at = view.rx;
+                self.heard(place, now, rtt);
+            }
+            Phase::Firing => self.fire(place, now),
+            Phase::Waiting | Phase::Opening | Phase::Yielding if moved => self.heard(place, now, rtt),
+            Phase::Fired => {
+                let waited = now.saturating_duration_since(link.fired);
+                let crossed = view.rx.wrapping_sub(link.rx_at) == INITIATION_BYTES
+                    && !stamped
+                    && waited > rtt + rtt / 2 + Duration::from_millis(50);
+                if crossed {
+                    self.crossed(place, now);
+                }
+            }
+            // A link we took for dead, and WireGuard hears the peer: its daemon is gone, its session is not.
+            Phase::Idle | Phase::Asking if moved && link.doubt_until != Instant::MIN => self.mute(place, now),
+            _ => {}
+        }
+    }
+
+    fn heard(&mut self, place: Place, now: Instant, rtt: Duration) {
+        let after = (rtt + rtt / 2).clamp(Duration::from_millis(150), Duration::from_secs(1));
+        self.enter(place, Phase::Heard, now.saturating_add(after));
+    }
+
+    /// Both sides' initiations have crossed: the lower key gives way, the higher fires again.
+    fn crossed(&mut self, place: Place, now: Instant) {
+        debug!(
+            "{}: handshakes crossed",
+            super::LogKey(&self.peers.get(place).map_or(crate::PublicKey::from_bytes([0; 32]), |p| p.key))
+        );
+        if self.is_lower(place) {
+            self.disarm(place);
+            let round = self.round_length(UNKNOWN_RTT);
+            self.enter(place, Phase::Opening, now.saturating_add(round));
+        } else if let Some(peer) = self.peers.get_mut(place) {
+            peer.link.rx_at = peer.view.rx;
+            self.enter(place, Phase::Waiting, now.saturating_add(CROSSED_PAUSE));
+        }
+    }
+}

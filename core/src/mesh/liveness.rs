@@ -1,0 +1,186 @@
+//! Live means: the peer has echoed our Hello. When links become live, how they are watched, and when they end.
+
+use embassy_time::{Duration, Instant};
+
+use super::Mesh;
+use crate::{
+    Reason,
+    limits::{
+        HELLO_REPEATS, KEEPALIVE, KEEPALIVE_BYTES, PROBE_MAX, PROBE_MIN, PROBES, SESSION_DOUBT, SILENT_BUSY,
+        SILENT_IDLE,
+    },
+    peer::{Pending, Phase, Place},
+};
+
+impl<const PEERS: usize> Mesh<PEERS> {
+    /// A datagram of the peer has come, so WireGuard has a session: whatever phase it was, the rest is to have our
+    /// Hello echoed.
+    pub(super) fn greet(&mut self, place: Place, now: Instant, asked: bool) {
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        if peer.link.phase.is_live() || peer.link.phase == Phase::Greeting {
+            return;
+        }
+        if peer.link.phase == Phase::Idle && peer.link.reason != Some(Reason::Connecting) {
+            peer.link.began = now;
+        }
+        peer.link.doubt_until = Instant::MIN;
+        // An answer to its Hello carries ours.
+        if !asked {
+            self.request(place, Pending::HELLO);
+        }
+        self.enter(place, Phase::Greeting, now.saturating_add(HELLO_REPEATS[0]));
+        // The answer says where we see the peer, which only a reading shows.
+        self.readings.want();
+    }
+
+    pub(super) fn greeting_timeout(&mut self, place: Place, now: Instant) {
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        peer.link.hellos = peer.link.hellos.saturating_add(1);
+        if peer.link.hellos > 4 {
+            return self.mute(place, now);
+        }
+        let after = HELLO_REPEATS[1] * u32::from(peer.link.hellos);
+        self.request(place, Pending::HELLO);
+        self.enter(place, Phase::Greeting, now.saturating_add(after));
+    }
+
+    /// The peer has echoed our Hello.
+    pub(super) fn echoed(&mut self, place: Place, now: Instant) {
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        let sample = now.saturating_duration_since(peer.link.token_at).max(Duration::from_ticks(1));
+        let link = &mut peer.link;
+        link.rtt = if link.rtt.as_ticks() == 0 { sample } else { (link.rtt * 7 + sample) / 8 };
+        link.token = [0; 4];
+        peer.view.rx_changed = now;
+        let was_live = link.phase.is_live();
+        if !was_live {
+            link.since = now;
+            link.reason = None;
+            link.told = None;
+            link.round = 0;
+            link.candidate = 0;
+            link.readds = 0;
+            link.failures = 0;
+            link.asked = 0;
+            link.doubt_until = Instant::MIN;
+            peer.pending.set(Pending::CONNECTED);
+        }
+        self.enter(place, Phase::Live, Instant::MAX);
+        if !was_live {
+            self.busy = true;
+            self.set_keepalive(place);
+            self.readings.want();
+            self.note_degree(now);
+            self.synchronise(place);
+            self.mediator_appeared(place, now);
+            self.schedule_digest(now);
+        }
+    }
+
+    /// WireGuard keeps the NATs on the way open: with the user's interval where there is one, else with ours.
+    pub(super) fn set_keepalive(&mut self, place: Place) {
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        let interval = if peer.view.user_keepalive != 0 { peer.view.user_keepalive } else { KEEPALIVE };
+        if peer.view.keepalive != interval {
+            peer.link.keepalive = interval;
+            self.request(place, Pending::KEEPALIVE);
+        }
+    }
+
+    /// A reading has come for a link that is or was in use.
+    pub(super) fn link_reading(&mut self, place: Place, now: Instant) {
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        if !peer.link.phase.is_live() {
+            return self.unconnected_reading(place, now);
+        }
+        if !peer.view.present {
+            // Somebody took the peer out of the interface, and with it the session.
+            return self.lose(place, now, Reason::Silent);
+        }
+        if let Some(endpoint) = peer.view.endpoint {
+            if peer.good.first() != Some(&endpoint) {
+                peer.remember_good(endpoint);
+            }
+            peer.link.target = Some(endpoint);
+        }
+        let silent = now.saturating_duration_since(peer.view.rx_changed);
+        let unanswered = peer.view.tx.wrapping_sub(peer.view.tx_mark) > KEEPALIVE_BYTES;
+        if peer.link.phase == Phase::Live && (silent >= SILENT_IDLE || (unanswered && silent >= SILENT_BUSY))
+        {
+            self.probe(place, now);
+        }
+    }
+
+    /// Asks a live peer for an echo.
+    pub(super) fn probe(&mut self, place: Place, now: Instant) {
+        let Some(peer) = self.peers.get(place) else { return };
+        if peer.link.phase != Phase::Live {
+            return;
+        }
+        let patience = (peer.link.rtt * 2).clamp(PROBE_MIN, PROBE_MAX);
+        self.enter(place, Phase::Probing, now.saturating_add(patience));
+        self.request(place, Pending::HELLO);
+    }
+
+    pub(super) fn probe_timeout(&mut self, place: Place, now: Instant) {
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        peer.link.hellos = peer.link.hellos.saturating_add(1);
+        if peer.link.hellos >= PROBES {
+            return self.lose(place, now, Reason::Silent);
+        }
+        let patience = (peer.link.rtt * 2).clamp(PROBE_MIN, PROBE_MAX);
+        self.request(place, Pending::HELLO);
+        self.enter(place, Phase::Probing, now.saturating_add(patience));
+    }
+
+    /// A link is no longer live, or what was taken for one is not: connecting begins anew.
+    pub(super) fn lose(&mut self, place: Place, now: Instant, reason: Reason) {
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        let was_live = peer.link.phase.is_live();
+        let link = &mut peer.link;
+        link.reason = Some(reason);
+        link.began = now;
+        link.round = 0;
+        link.asked = 0;
+        link.rx_at = peer.view.rx;
+        link.stamp_at = peer.view.stamp;
+        // Without a session there is nothing to be careful with.
+        link.doubt_until = if peer.view.present { now.saturating_add(SESSION_DOUBT) } else { Instant::MIN };
+        if was_live {
+            link.since = now;
+            peer.pending.set(Pending::LOST);
+            peer.sees_us_at = None;
+        }
+        peer.held.first_hand = false;
+        self.enter(place, Phase::Idle, Instant::MAX);
+        if was_live {
+            self.busy = true;
+            self.note_degree(now);
+            self.refresh_own_soon(now);
+        }
+        self.pursue(place, now);
+    }
+
+    /// The peer has said goodbye: its session goes on without it.
+    pub(super) fn left(&mut self, place: Place, now: Instant) {
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        let was_live = peer.link.phase.is_live();
+        peer.link.reason = Some(Reason::Left);
+        peer.link.told = Some(Reason::Left);
+        peer.link.began = now;
+        if was_live {
+            peer.link.since = now;
+            peer.pending.set(Pending::LOST);
+            peer.sees_us_at = None;
+            self.busy = true;
+        }
+        self.mute(place, now);
+        if let Some(peer) = self.peers.get_mut(place) {
+            // It shuts down: no Hello before it may be back.
+            peer.link.hellos = 2;
+            let at = now.saturating_add(Duration::from_secs(5));
+            self.enter(place, Phase::Mute, at);
+        }
+        self.note_degree(now);
+    }
+}

@@ -1,0 +1,223 @@
+//! Our own record: what is published of us, when it changes, and what happens when somebody else publishes one.
+
+use embassy_time::{Duration, Instant};
+use heapless::Vec;
+
+use super::Mesh;
+use crate::{
+    Endpoint, NatClass, Scope,
+    limits::{
+        DEGREE_SHOWN, MAX_RECORD_ENDPOINTS, MAX_REFUTATIONS, PUSH_DELAY, REFUTATION_PAUSE, REFUTATION_WINDOW,
+    },
+    peer::{NOBODY, Place},
+    record::{Claim, Order, Origin, RecordEndpoint},
+    status::Seen,
+};
+
+/// A change of nothing but the degree waits this long: links come up in swarms.
+const DEGREE_DELAY: Duration = Duration::from_secs(2);
+
+/// Local and reflexive endpoints published, each.
+const LOCAL_SHOWN: usize = 4;
+
+/// Our own record and what concerns it.
+pub(super) struct Own {
+    pub(super) claim: Claim,
+    pub(super) hash: u64,
+    /// The peer list's entry for ourselves.
+    pub(super) place: Place,
+    /// To be pushed with the next batch.
+    pub(super) fresh: bool,
+    /// Part of the batch being pushed.
+    pub(super) pushing: bool,
+    /// Somebody asked for it.
+    pub(super) wanted_by_others: bool,
+    /// Listed in the summary being read.
+    pub(super) listed: bool,
+    /// When the record is made anew.
+    due: Instant,
+    refutations: u8,
+    refuted_since: Instant,
+    /// Until when no further refutation is made.
+    hushed_until: Instant,
+}
+
+impl Own {
+    pub(super) const fn new() -> Self {
+        Self {
+            claim: Claim::new(),
+            hash: 0,
+            place: NOBODY,
+            fresh: false,
+            pushing: false,
+            wanted_by_others: false,
+            listed: false,
+            due: Instant::MAX,
+            refutations: 0,
+            refuted_since: Instant::MIN,
+            hushed_until: Instant::MIN,
+        }
+    }
+
+    pub(super) const fn next(&self) -> Instant {
+        self.due
+    }
+}
+
+impl<const PEERS: usize> Mesh<PEERS> {
+    /// Something that the record tells has changed.
+    pub(super) fn refresh_own_soon(&mut self, now: Instant) {
+        self.own.due = self.own.due.min(now.saturating_add(PUSH_DELAY));
+        self.arm(self.own.due);
+    }
+
+    /// A link came or went.
+    pub(super) fn note_degree(&mut self, now: Instant) {
+        let degree = self.live_count().min(DEGREE_SHOWN) as u8;
+        if degree != self.own.claim.degree {
+            self.own.due = self.own.due.min(now.saturating_add(DEGREE_DELAY));
+            self.arm(self.own.due);
+        }
+    }
+
+    pub(super) fn own_timeout(&mut self, now: Instant) {
+        if self.own.due <= now {
+            self.own.due = Instant::MAX;
+            self.refresh_own(now);
+        }
+    }
+
+    /// Makes our record anew, and publishes it if it says something else now.
+    fn refresh_own(&mut self, now: Instant) {
+        let Some(interface) = self.interface else { return };
+        let seen = self.seen_at();
+        let mut claim = self.own.claim.clone();
+        claim.set_nat(self.classify(&seen));
+        claim.degree = self.live_count().min(DEGREE_SHOWN) as u8;
+        claim.port = interface.listen_port;
+        // Nobody sees us while we see nobody; what was seen before is still the best guess.
+        let reflexive: Vec<Endpoint, 2> = if seen.is_empty() {
+            claim.of(Origin::Reflexive).take(2).collect_up_to()
+        } else {
+            seen.iter().map(|s| s.endpoint).take(2).collect_up_to()
+        };
+        claim.endpoints = Vec::new();
+        let mut add = |origin, endpoint: Endpoint| {
+            let known = claim.endpoints.iter().any(|e| e.endpoint == endpoint);
+            if !known && claim.endpoints.len() < MAX_RECORD_ENDPOINTS {
+                // There is room, as just seen.
+                let _ = claim.endpoints.push(RecordEndpoint::new(origin, endpoint));
+            }
+        };
+        if interface.listen_port != 0 {
+            // Public addresses first: private ones only help within one network.
+            for scope in [Scope::Public, Scope::Private] {
+                let of_scope = self.local.iter().filter(|a| crate::scope(**a) == scope);
+                for address in of_scope.take(LOCAL_SHOWN / 2) {
+                    add(Origin::Local, Endpoint::new(*address, interface.listen_port));
+                }
+            }
+        }
+        for endpoint in reflexive {
+            add(Origin::Reflexive, endpoint);
+        }
+        if !claim.same_content(&self.own.claim) {
+            self.publish_own(claim, now);
+        }
+    }
+
+    fn publish_own(&mut self, mut claim: Claim, now: Instant) {
+        claim.order.seq = claim.order.seq.wrapping_add(1);
+        self.own.claim = claim;
+        self.rehash_own();
+        self.own.fresh = true;
+        self.push_soon(now);
+    }
+
+    /// Another record of ourselves exists. A newer one, or another of the same age, is left behind by raising our
+    /// incarnation: it is ours of before a restart, or a lie.
+    pub(super) fn own_record_seen(&mut self, now: Instant, order: Order, same: bool) {
+        let ours = self.own.claim.order;
+        if !order.is_newer_than(ours) && (order != ours || same) {
+            return;
+        }
+        if now < self.own.hushed_until {
+            return;
+        }
+        if now.saturating_duration_since(self.own.refuted_since) > REFUTATION_WINDOW
+            || self.own.refuted_since == Instant::MIN
+        {
+            self.own.refuted_since = now;
+            self.own.refutations = 0;
+        }
+        self.own.refutations = self.own.refutations.saturating_add(1);
+        if self.own.refutations > MAX_REFUTATIONS {
+            self.own.hushed_until = now.saturating_add(REFUTATION_PAUSE);
+            self.news.key_elsewhere = true;
+        }
+        let mut claim = self.own.claim.clone();
+        claim.order = Order { incarnation: order.incarnation.wrapping_add(1), seq: 0 };
+        self.publish_own(claim, now);
+    }
+
+    /// Where live peers see us at public addresses, the most agreed on first.
+    pub(super) fn seen_at(&self) -> Vec<Seen, 4> {
+        let mut seen: Vec<Seen, 4> = Vec::new();
+        for (_, peer) in self.peers.iter().filter(|(_, p)| p.is_live()) {
+            let Some(endpoint) = peer.sees_us_at.filter(|e| e.scope() == Scope::Public) else { continue };
+            if let Some(known) = seen.iter_mut().find(|s| s.endpoint == endpoint) {
+                known.peers = known.peers.saturating_add(1);
+            } else {
+                // More than four places are not shown: the first ones come from whoever was there first.
+                let _ = seen.push(Seen { endpoint, peers: 1 });
+            }
+        }
+        seen.sort_unstable_by(|a, b| b.peers.cmp(&a.peers).then(a.endpoint.cmp(&b.endpoint)));
+        seen
+    }
+
+    /// What is in front of us, from what others see.
+    fn classify(&self, seen: &[Seen]) -> NatClass {
+        let Some(most) = seen.first() else { return self.own.claim.nat() };
+        if self.local.contains(&most.endpoint.ip()) {
+            return NatClass::Open;
+        }
+        // Only observers at public addresses of their own tell two mappings apart.
+        let mut first: Option<(Endpoint, Endpoint)> = None;
+        for (_, peer) in self.peers.iter().filter(|(_, p)| p.is_live()) {
+            let public = |e: &Endpoint| e.scope() == Scope::Public;
+            let (Some(at), Some(observer)) =
+                (peer.sees_us_at.filter(public), peer.view.endpoint.filter(public))
+            else {
+                continue;
+            };
+            match first {
+                None => first = Some((at, observer)),
+                Some((before, by)) if by.ip() != observer.ip() && at.is_ipv4() == before.is_ipv4() => {
+                    return if at == before {
+                        NatClass::EndpointIndependent
+                    } else {
+                        NatClass::EndpointDependent
+                    };
+                }
+                Some(_) => {}
+            }
+        }
+        NatClass::Translated
+    }
+}
+
+/// `collect()` into a heapless vector panics when it is full; this stops.
+trait CollectUpTo: Iterator + Sized {
+    fn collect_up_to<const N: usize>(self) -> Vec<Self::Item, N> {
+        let mut all = Vec::new();
+        for item in self {
+            if all.push(item).is_err() {
+                break;
+            }
+        }
+        all
+    }
+}
+
+impl<I: Iterator> CollectUpTo for I {}

@@ -1,0 +1,243 @@
+//! What WireGuard shows: readings of the interface, and what follows from them.
+
+use core::net::{IpAddr, SocketAddr};
+
+use embassy_time::Instant;
+
+use super::Mesh;
+use crate::{
+    ActionError, Endpoint, PeerAction, PeerReading, PublicKey, Reason,
+    limits::{READ_BUSY, READ_FAST, READ_LOST, READ_SLOW},
+    peer::{Pending, Phase, Place, View},
+};
+
+/// When the interface is read.
+pub(super) struct Readings {
+    /// When it was last read.
+    pub(super) at: Instant,
+    /// When it is to be read next, or to be asked for again.
+    pub(super) next: Instant,
+    /// It is to be read before anything else goes out.
+    pub(super) wanted: bool,
+    /// At least one reading of this interface was made.
+    pub(super) had: bool,
+    /// User traffic was seen in the last one.
+    pub(super) traffic: bool,
+}
+
+impl Readings {
+    pub(super) const fn new() -> Self {
+        Self { at: Instant::MIN, next: Instant::MAX, wanted: false, had: false, traffic: false }
+    }
+
+    pub(super) const fn want(&mut self) {
+        self.wanted = true;
+    }
+}
+
+impl<const PEERS: usize> Mesh<PEERS> {
+    /// A reading of the interface begins.
+    pub fn begin_reading(&mut self, _now: Instant) {
+        for (_, peer) in self.peers.iter_mut() {
+            peer.view.seen = false;
+            peer.view.best_prefix = 0;
+            peer.view.best_is_own = false;
+            peer.view.address_taken = false;
+        }
+        self.readings.traffic = false;
+    }
+
+    /// One peer of the interface, configured or foreign, with its allowed IPs as (address, prefix length).
+    pub fn handle_reading(
+        &mut self,
+        now: Instant,
+        reading: &PeerReading,
+        allowed_ips: impl IntoIterator<Item = (IpAddr, u8)>,
+    ) {
+        let reader = self.peers.find(&reading.key);
+        for (network, prefix) in allowed_ips {
+            self.note_allowed_ip(reader, network, prefix);
+        }
+        let Some(peer) = reader.and_then(|place| self.peers.get_mut(place)) else { return };
+        let view = &mut peer.view;
+        view.seen = true;
+        view.present = true;
+        let endpoint = reading.endpoint.map(Endpoint::from);
+        if peer.link.phase == Phase::Live && view.endpoint.is_some() && endpoint != view.endpoint {
+            peer.pending.set(Pending::MOVED);
+            peer.link.kind = crate::CandidateKind::Roamed;
+            self.busy = true;
+        }
+        view.endpoint = endpoint;
+        if reading.keepalive != view.keepalive {
+            view.keepalive = reading.keepalive;
+            // Somebody else has set it: that is the user's wish, and comes back after a re-add.
+            if reading.keepalive != 0 && reading.keepalive != peer.link.keepalive {
+                view.user_keepalive = reading.keepalive;
+            }
+        }
+        if reading.last_handshake != view.stamp {
+            view.stamp_changed = if self.readings.had { now } else { Instant::MIN };
+            view.stamp = reading.last_handshake;
+        }
+        if reading.tx_bytes.wrapping_sub(view.tx) > 2 * crate::limits::KEEPALIVE_BYTES
+            && peer.link.phase.is_live()
+        {
+            self.readings.traffic |= self.readings.had;
+        }
+        view.tx = reading.tx_bytes;
+        if reading.rx_bytes != view.rx {
+            view.rx = reading.rx_bytes;
+            view.rx_changed = now;
+            view.tx_mark = view.tx;
+        }
+    }
+
+    /// All peers of the interface have been handed over.
+    pub fn end_reading(&mut self, now: Instant) {
+        let first = !core::mem::replace(&mut self.readings.had, true);
+        self.readings.at = now;
+        self.readings.wanted = false;
+        for place in 0..self.peers.len() as Place {
+            let Some(peer) = self.peers.get_mut(place) else { continue };
+            let view = &mut peer.view;
+            view.owns_address = view.seen && view.best_prefix > 0 && view.best_is_own;
+            let full = if peer.address.is_ipv4() { 33 } else { 129 };
+            view.address_taken = view.best_prefix == full && !view.best_is_own;
+            if !view.seen {
+                *view = View { user_keepalive: view.user_keepalive, ours: view.ours, ..View::new() };
+            }
+            if peer.us || self.leaving {
+                continue;
+            }
+            let new = peer.link.phase == Phase::Idle
+                && peer.link.deadline == Instant::MAX
+                && peer.link.round == 0
+                && peer.link.reason.is_none();
+            self.settle_peer(place, now);
+            if first || new {
+                self.start_link(place, now);
+            } else {
+                self.link_reading(place, now);
+            }
+        }
+        self.schedule_reading(now);
+        self.recompute_next(now);
+    }
+
+    /// The platform could not carry out an action on a peer.
+    pub fn handle_action_error(
+        &mut self,
+        now: Instant,
+        key: &PublicKey,
+        action: &PeerAction,
+        error: ActionError,
+    ) {
+        let Some(place) = self.peers.find(key) else { return };
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        let endpoint = match action {
+            PeerAction::Add { endpoint, .. } | PeerAction::Readd { endpoint } => *endpoint,
+            PeerAction::SetEndpoint(endpoint) => Some(*endpoint),
+            PeerAction::SetKeepalive(_) | PeerAction::Remove => None,
+        };
+        // What the view was told in advance did not come to be.
+        self.readings.want();
+        match error {
+            ActionError::NoPeer => {
+                peer.view.present = false;
+            }
+            ActionError::RoutedIntoMesh | ActionError::Unroutable => {
+                self.candidate_unroutable(place, now, endpoint.map(|e: SocketAddr| e.into()));
+            }
+            ActionError::Failed => {
+                peer.link.reason = Some(Reason::ActionFailed);
+                self.give_up(place, now, Reason::ActionFailed);
+            }
+        }
+    }
+
+    pub(super) fn reading_timeout(&mut self, now: Instant) {
+        if self.readings.next <= now && self.interface.is_some() {
+            self.readings.wanted = true;
+            self.readings.next = now.saturating_add(READ_LOST);
+        }
+    }
+
+    /// The next reading: soon while an attempt hangs on what WireGuard shows, else seldom.
+    fn schedule_reading(&mut self, now: Instant) {
+        let urgent = self.peers.iter().any(|(_, p)| p.is_other() && p.link.phase.needs_readings());
+        let after = if urgent {
+            READ_FAST
+        } else if self.readings.traffic {
+            READ_BUSY
+        } else {
+            READ_SLOW
+        };
+        self.readings.next = now.saturating_add(after);
+        self.arm(self.readings.next);
+    }
+
+    /// A phase began that hangs on WireGuard's counters: the next reading must not be far.
+    pub(super) fn read_soon(&mut self, now: Instant) {
+        self.readings.next = self.readings.next.min(now.saturating_add(READ_FAST));
+        self.arm(self.readings.next);
+    }
+
+    /// Longest prefix match, as WireGuard does: the peer with the longest allowed IP that covers an address owns it.
+    fn note_allowed_ip(&mut self, reader: Option<Place>, network: IpAddr, prefix: u8) {
+        let full = if network.is_ipv4() { 32 } else { 128 };
+        if prefix > full {
+            return;
+        }
+        let note = |place: Place, view: &mut View| {
+            if prefix + 1 > view.best_prefix {
+                view.best_prefix = prefix + 1;
+                view.best_is_own = reader == Some(place);
+            }
+        };
+        if prefix == full {
+            if let Some(place) = self.peers.find_address(network)
+                && let Some(peer) = self.peers.get_mut(place)
+            {
+                note(place, &mut peer.view);
+            }
+            return;
+        }
+        for (place, peer) in self.peers.iter_mut() {
+            if covers(network, prefix, peer.address) {
+                note(place, &mut peer.view);
+            }
+        }
+    }
+
+    /// The interface gets the peer, or its mesh address, if it has not.
+    fn settle_peer(&mut self, place: Place, now: Instant) {
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        if peer.view.address_taken {
+            peer.link.reason = Some(Reason::AddressTaken);
+            if peer.link.told != peer.link.reason {
+                self.note_waiting(now);
+            }
+        } else if !peer.view.present || !peer.view.owns_address {
+            if !peer.view.present {
+                peer.view.ours = true;
+            }
+            self.request(place, Pending::ADD);
+        }
+    }
+}
+
+/// Whether the network covers the address.
+fn covers(network: IpAddr, prefix: u8, address: IpAddr) -> bool {
+    match (network, address) {
+        (IpAddr::V4(n), IpAddr::V4(a)) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+            n.to_bits() & mask == a.to_bits() & mask
+        }
+        (IpAddr::V6(n), IpAddr::V6(a)) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+            n.to_bits() & mask == a.to_bits() & mask
+        }
+        _ => false,
+    }
+}

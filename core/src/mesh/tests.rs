@@ -1,0 +1,321 @@
+//! Small meshes over the simplest tunnel there can be. The simulator has the real thing.
+
+extern crate std;
+
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    vec::Vec,
+};
+
+use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+
+use super::*;
+use crate::{Event, Output, PeerAction, PeerReading, limits::MAX_DATAGRAM};
+
+const SECRET: &[u8] = b"a secret that all share";
+const DELAY: Duration = Duration::from_millis(10);
+const PORT: u16 = 51820;
+
+type Small = Mesh<8>;
+
+/// A peer in the simplest WireGuard: a session comes to be when a first packet gets through, and then carries everything.
+#[derive(Default, Clone)]
+struct TunnelPeer {
+    endpoint: Option<SocketAddr>,
+    session: bool,
+    keepalive: u16,
+    rx: u64,
+    tx: u64,
+    stamp: u64,
+}
+
+struct Node {
+    mesh: Small,
+    key: PublicKey,
+    address: IpAddr,
+    underlay: SocketAddr,
+    natted: bool,
+    opened: BTreeSet<SocketAddr>,
+    tunnel: BTreeMap<PublicKey, TunnelPeer>,
+    rng: ChaCha8Rng,
+    events: Vec<Event>,
+    initiations: usize,
+    actions: Vec<(PublicKey, PeerAction)>,
+}
+
+/// A packet under way: from node to node, with a datagram of the mesh or a handshake.
+struct Packet {
+    at: Instant,
+    from: usize,
+    to: SocketAddr,
+    datagram: Option<Vec<u8>>,
+}
+
+struct Net {
+    now: Instant,
+    nodes: Vec<Node>,
+    packets: VecDeque<Packet>,
+}
+
+fn key(n: usize) -> PublicKey {
+    PublicKey::from_bytes([n as u8 * 16 + 1; 32])
+}
+
+fn mesh_address(n: usize) -> IpAddr {
+    Ipv4Addr::new(10, 0, 0, n as u8 + 1).into()
+}
+
+impl Net {
+    /// Nodes behind a port-restricted NAT each where `natted` says so. Every node knows the endpoints of those that are not.
+    fn new(natted: &[bool]) -> Self {
+        let now = Instant::from_secs(100);
+        let count = natted.len();
+        let mut nodes: Vec<Node> = natted
+            .iter()
+            .enumerate()
+            .map(|(n, natted)| {
+                let mut mesh = Small::new();
+                mesh.set_secrets([SharedKey::derive(SECRET)]);
+                for other in 0..count {
+                    mesh.add_peer(now, key(other), mesh_address(other)).expect("room for all");
+                }
+                Node {
+                    mesh,
+                    key: key(n),
+                    address: mesh_address(n),
+                    underlay: SocketAddr::new(Ipv4Addr::new(203, 0, 113, n as u8 + 1).into(), PORT),
+                    natted: *natted,
+                    opened: BTreeSet::new(),
+                    tunnel: BTreeMap::new(),
+                    rng: ChaCha8Rng::seed_from_u64(n as u64),
+                    events: Vec::new(),
+                    initiations: 0,
+                    actions: Vec::new(),
+                }
+            })
+            .collect();
+        let public: Vec<_> = nodes.iter().filter(|n| !n.natted).map(|n| (n.key, n.underlay)).collect();
+        for (n, node) in nodes.iter_mut().enumerate() {
+            for (key, endpoint) in &public {
+                node.mesh.set_configured_endpoints(now, key, &[*endpoint]);
+            }
+            let local: IpAddr =
+                if node.natted { Ipv4Addr::new(192, 168, n as u8, 2).into() } else { node.underlay.ip() };
+            node.mesh.handle_local_addresses(now, &[local]);
+            let interface = Interface { index: 7, public_key: node.key, listen_port: PORT };
+            node.mesh.handle_interface(now, Some(interface));
+        }
+        Self { now, nodes, packets: VecDeque::new() }
+    }
+
+    fn run(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        for n in 0..self.nodes.len() {
+            self.poll(n);
+        }
+        loop {
+            let timers = self.nodes.iter().filter_map(|n| n.mesh.poll_timeout()).min();
+            let packets = self.packets.front().map(|p| p.at);
+            let Some(next) = timers.into_iter().chain(packets).min().filter(|at| *at <= end) else { break };
+            self.now = self.now.max(next);
+            while self.packets.front().is_some_and(|p| p.at <= self.now) {
+                if let Some(packet) = self.packets.pop_front() {
+                    self.deliver(packet);
+                }
+            }
+            for n in 0..self.nodes.len() {
+                let (now, node) = (self.now, &mut self.nodes[n]);
+                if node.mesh.poll_timeout().is_some_and(|at| at <= now) {
+                    node.mesh.handle_timeout(now, &mut node.rng);
+                    self.poll(n);
+                    let again = self.nodes[n].mesh.poll_timeout();
+                    assert!(
+                        again.is_none_or(|at| at > now),
+                        "node {n} wants to be called at {again:?} again"
+                    );
+                }
+            }
+        }
+        self.now = end;
+    }
+
+    fn poll(&mut self, n: usize) {
+        let mut buffer = [0; MAX_DATAGRAM];
+        for _ in 0..10_000 {
+            let (now, node) = (self.now, &mut self.nodes[n]);
+            let Some(output) = node.mesh.poll(now, &mut node.rng, &mut buffer) else { return };
+            match output {
+                Output::Datagram { to, len } => self.send(n, to, buffer[..len].to_vec()),
+                Output::Peer { key, action } => self.apply(n, key, action),
+                Output::ReadInterface => self.read(n),
+                Output::Event(event) => self.nodes[n].events.push(event),
+            }
+        }
+        panic!("node {n} never runs out of outputs");
+    }
+
+    fn read(&mut self, n: usize) {
+        let (now, node) = (self.now, &mut self.nodes[n]);
+        node.mesh.begin_reading(now);
+        for (key, peer) in &node.tunnel {
+            let place = (0..8).find(|p| tests::key(*p) == *key).expect("a key of ours");
+            let reading = PeerReading {
+                key: *key,
+                endpoint: peer.endpoint,
+                rx_bytes: peer.rx,
+                tx_bytes: peer.tx,
+                last_handshake: peer.stamp,
+                keepalive: peer.keepalive,
+            };
+            node.mesh.handle_reading(now, &reading, [(mesh_address(place), 32)]);
+        }
+        node.mesh.end_reading(now);
+    }
+
+    fn apply(&mut self, n: usize, key: PublicKey, action: PeerAction) {
+        let node = &mut self.nodes[n];
+        node.actions.push((key, action));
+        match action {
+            PeerAction::Add { endpoint, .. } => node.tunnel.entry(key).or_default().endpoint = endpoint,
+            PeerAction::Readd { endpoint } => {
+                let live = node.mesh.peers().any(|p| p.key == key && p.state == LinkState::Connected);
+                assert!(!live, "node {n} re-adds a live peer");
+                node.tunnel.insert(key, TunnelPeer { endpoint, ..TunnelPeer::default() });
+            }
+            PeerAction::SetEndpoint(endpoint) => {
+                node.tunnel.entry(key).and_modify(|p| p.endpoint = Some(endpoint));
+            }
+            PeerAction::SetKeepalive(keepalive) => {
+                node.tunnel.entry(key).and_modify(|p| p.keepalive = keepalive);
+            }
+            PeerAction::Remove => {
+                node.tunnel.remove(&key);
+            }
+        }
+    }
+
+    fn send(&mut self, n: usize, to: IpAddr, datagram: Vec<u8>) {
+        let other = (0..self.nodes.len()).find(|i| mesh_address(*i) == to).expect("a mesh address");
+        let key = key(other);
+        let node = &mut self.nodes[n];
+        let Some(peer) = node.tunnel.get_mut(&key) else { return };
+        let Some(endpoint) = peer.endpoint else { return };
+        peer.tx += 128;
+        if !peer.session {
+            node.initiations += 1;
+        }
+        node.opened.insert(endpoint);
+        let packet = Packet { at: self.now + DELAY, from: n, to: endpoint, datagram: Some(datagram) };
+        self.packets.push_back(packet);
+    }
+
+    fn deliver(&mut self, packet: Packet) {
+        let from = self.nodes[packet.from].underlay;
+        let from_key = self.nodes[packet.from].key;
+        let from_address = self.nodes[packet.from].address;
+        let Some(n) = self.nodes.iter().position(|n| n.underlay == packet.to) else { return };
+        let (now, node) = (self.now, &mut self.nodes[n]);
+        if node.natted && !node.opened.contains(&from) {
+            return;
+        }
+        let Some(peer) = node.tunnel.get_mut(&from_key) else { return };
+        peer.endpoint = Some(from);
+        peer.rx += 128;
+        peer.stamp = peer.stamp.max(1);
+        peer.session = true;
+        node.opened.insert(from);
+        let own = node.key;
+        // The simplest handshake: whoever is heard has a session at once.
+        if let Some(theirs) = self.nodes[packet.from].tunnel.get_mut(&own) {
+            theirs.session = true;
+            theirs.stamp = theirs.stamp.max(1);
+        }
+        if let Some(mut datagram) = packet.datagram {
+            self.nodes[n].mesh.handle_datagram(now, from_address, &mut datagram);
+            self.poll(n);
+        }
+    }
+
+    fn connected(&self) -> usize {
+        self.nodes.iter().map(|n| n.mesh.node().connected).sum()
+    }
+}
+
+#[test]
+fn two_public_nodes_meet_and_one_initiates() {
+    let mut net = Net::new(&[false, false]);
+    net.run(Duration::from_secs(1));
+    assert_eq!(net.connected(), 2);
+    let digests: BTreeSet<_> = net.nodes.iter().map(|n| n.mesh.node().digest).collect();
+    assert_eq!(digests.len(), 1);
+    assert_eq!(net.nodes.iter().filter(|n| n.initiations > 0).count(), 1);
+}
+
+#[test]
+fn homes_meet_through_a_public_node() {
+    let mut net = Net::new(&[false, true, true, true, true]);
+    net.run(Duration::from_secs(2));
+    for node in &net.nodes {
+        for event in &node.events {
+            std::println!("{}: {event:?}", node.address);
+        }
+    }
+    assert_eq!(net.connected(), 5 * 4);
+    let digests: BTreeSet<_> = net.nodes.iter().map(|n| n.mesh.node().digest).collect();
+    assert_eq!(digests.len(), 1, "all hold the same records");
+}
+
+#[test]
+fn an_idle_mesh_is_quiet() {
+    let mut net = Net::new(&[false, true, true, true]);
+    net.run(Duration::from_secs(600));
+    let before: Vec<_> = net.nodes.iter().map(|n| n.mesh.counters().sent_bytes).collect();
+    net.run(Duration::from_secs(3600));
+    for (node, before) in net.nodes.iter().zip(before) {
+        let bytes = node.mesh.counters().sent_bytes - before;
+        std::println!("{}: {bytes} bytes of gossip in an idle hour", node.address);
+        assert!(bytes < 100_000, "{bytes} bytes in an hour in which nothing happened");
+    }
+}
+
+#[test]
+fn a_restart_of_the_daemon_costs_no_session() {
+    let mut net = Net::new(&[false, true, true]);
+    net.run(Duration::from_secs(2));
+    assert_eq!(net.connected(), 6);
+    net.nodes[1].mesh.shutdown(net.now);
+    net.poll(1);
+    net.run(Duration::from_secs(1));
+    let fresh = Net::new(&[false, true, true]).nodes.remove(1).mesh;
+    net.nodes[1].mesh = fresh;
+    net.nodes.iter_mut().for_each(|n| n.actions.clear());
+    net.run(Duration::from_secs(8));
+    assert_eq!(net.connected(), 6);
+    for node in &net.nodes {
+        let readded = node.actions.iter().any(|(_, a)| matches!(a, PeerAction::Readd { .. }));
+        assert!(!readded, "{} re-added a peer: {:?}", node.address, node.actions);
+    }
+}
+
+#[test]
+fn garbage_is_counted_dropped_and_reported_seldom() {
+    let mut net = Net::new(&[false, true]);
+    net.run(Duration::from_secs(1));
+    let sent = net.nodes[0].mesh.counters().sent;
+    net.nodes[0].events.clear();
+    let (now, stranger) = (net.now, Ipv4Addr::new(10, 0, 0, 99).into());
+    for i in 0..1000u32 {
+        let mut garbage = [i as u8; 100];
+        net.nodes[0].mesh.handle_datagram(now, stranger, &mut garbage);
+        net.nodes[0].mesh.handle_datagram(now, mesh_address(1), &mut garbage);
+    }
+    net.poll(0);
+    assert_eq!(net.nodes[0].mesh.counters().sent, sent, "no answer to garbage");
+    net.run(Duration::from_secs(5));
+    let reports = net.nodes[0].events.iter().filter(|e| matches!(e, Event::Dropped { .. })).count();
+    assert_eq!(reports, 1);
+    let counters = net.nodes[0].mesh.counters();
+    assert_eq!(counters.dropped_stranger, 1000);
+    assert!(counters.dropped_version > 0 && counters.dropped_rate > 0, "{counters:?}");
+}

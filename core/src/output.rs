@@ -1,0 +1,254 @@
+//! What the engine tells its caller: what to send, what to do to WireGuard, and what happened.
+
+use core::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
+
+use embassy_time::Duration;
+
+use crate::{Answer, PeerAction, PublicKey};
+
+/// One thing for the caller to do. See [`crate::Mesh::poll`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "an output that is not carried out leaves the engine waiting for its effect"]
+#[non_exhaustive]
+pub enum Output {
+    /// Send the first `len` bytes of the buffer to the gossip port of this mesh address, from the tunnel socket. A
+    /// failure to send needs no answer: WireGuard without a session or a route fails like a lost packet.
+    Datagram {
+        /// The mesh address of the peer.
+        to: IpAddr,
+        /// Bytes of the buffer to send.
+        len: usize,
+    },
+    /// Change a peer of the interface. If that fails, say so with [`crate::Mesh::handle_action_error`].
+    Peer {
+        /// The peer.
+        key: PublicKey,
+        /// What to change.
+        action: PeerAction,
+    },
+    /// Read the interface now and hand it over: [`crate::Mesh::begin_reading`], one
+    /// [`crate::Mesh::handle_reading`] per peer, [`crate::Mesh::end_reading`]. Without an answer the engine asks again
+    /// after a second.
+    ReadInterface,
+    /// Something happened that a person may want to know.
+    Event(Event),
+}
+
+/// What a candidate endpoint is, best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum CandidateKind {
+    /// Given in the configuration.
+    Configured,
+    /// A global IPv6 address the peer says is its own.
+    Global,
+    /// What the mediator of the attempt sees at this moment.
+    Mediated,
+    /// What the peer says others see it at, or a public address of its own.
+    Published,
+    /// Where it was last connected.
+    LastGood,
+    /// An address on the peer's own network, when both are behind the same public address.
+    Private,
+    /// WireGuard found it by itself: the peer reached us from there.
+    Roamed,
+}
+
+impl CandidateKind {
+    /// A stable, lower-case word for machine-readable output.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Configured => "configured",
+            Self::Global => "global",
+            Self::Mediated => "mediated",
+            Self::Published => "published",
+            Self::LastGood => "last-good",
+            Self::Private => "private",
+            Self::Roamed => "roamed",
+        }
+    }
+}
+
+impl fmt::Display for CandidateKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Why a peer is not connected. Its numbers are part of the wire format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The WireGuard interface is not there.
+    NoInterface,
+    /// Nobody has told us where the peer is: no endpoint configured, no record, no mediator.
+    NoEndpoint,
+    /// No live peer that could introduce us, and no endpoint of the peer's is known to answer.
+    NoMediator,
+    /// An attempt is under way.
+    Connecting,
+    /// WireGuard's handshake got no answer.
+    NoAnswer,
+    /// WireGuard's handshake worked and the peer's gossip does not answer: its daemon is not running, or its secret or
+    /// gossip port differs.
+    NoGossip,
+    /// It was connected, and probes stopped being answered.
+    Silent,
+    /// It said that it is shutting down.
+    Left,
+    /// The interface gives the peer's mesh address to another peer (allowed IPs).
+    AddressTaken,
+    /// The mediator does not know the peer, or has no live session with it.
+    NotIntroduced,
+    /// Every endpoint known would be routed into the mesh itself, or has no route.
+    Unroutable,
+    /// The platform could not change the interface.
+    ActionFailed,
+    /// It speaks the original wgautomesh's protocol, which this one cannot talk to.
+    OriginalProtocol,
+}
+
+impl Reason {
+    pub(crate) fn from_wire(byte: u8) -> Option<Self> {
+        [
+            Self::NoInterface,
+            Self::NoEndpoint,
+            Self::NoMediator,
+            Self::Connecting,
+            Self::NoAnswer,
+            Self::NoGossip,
+            Self::Silent,
+            Self::Left,
+            Self::AddressTaken,
+            Self::NotIntroduced,
+            Self::Unroutable,
+            Self::ActionFailed,
+            Self::OriginalProtocol,
+        ]
+        .into_iter()
+        .find(|reason| *reason as u8 == byte)
+    }
+
+    /// A stable, lower-case id for machine-readable output.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoInterface => "no-interface",
+            Self::NoEndpoint => "no-endpoint",
+            Self::NoMediator => "no-mediator",
+            Self::Connecting => "connecting",
+            Self::NoAnswer => "no-answer",
+            Self::NoGossip => "no-gossip",
+            Self::Silent => "silent",
+            Self::Left => "left",
+            Self::AddressTaken => "address-taken",
+            Self::NotIntroduced => "not-introduced",
+            Self::Unroutable => "unroutable",
+            Self::ActionFailed => "action-failed",
+            Self::OriginalProtocol => "original-protocol",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoInterface => "the WireGuard interface is not there",
+            Self::NoEndpoint => "no endpoint is configured and nobody has told us where it is",
+            Self::NoMediator => "no connected peer could introduce us",
+            Self::Connecting => "connecting",
+            Self::NoAnswer => "its WireGuard does not answer",
+            Self::NoGossip => {
+                "its WireGuard answers and its wgautomesh does not: not running, another secret or another gossip port"
+            }
+            Self::Silent => "it stopped answering",
+            Self::Left => "it shut down",
+            Self::AddressTaken => "the interface gives its mesh address to another peer",
+            Self::NotIntroduced => "the peers asked to introduce us are not connected to it",
+            Self::Unroutable => "no known endpoint has a route outside the mesh",
+            Self::ActionFailed => "the WireGuard interface could not be changed",
+            Self::OriginalProtocol => "it runs the original wgautomesh, whose protocol differs",
+        })
+    }
+}
+
+/// Something that happened, for status, logs and metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The interface is there (again): its peers are being connected.
+    InterfaceUp,
+    /// The interface is gone.
+    InterfaceDown,
+    /// Traffic flows both ways: the peer has echoed our Hello.
+    Connected {
+        /// The peer.
+        key: PublicKey,
+        /// Where WireGuard sends to, as last read.
+        endpoint: Option<SocketAddr>,
+        /// What that endpoint is.
+        kind: CandidateKind,
+        /// Who introduced us, if anybody.
+        via: Option<PublicKey>,
+        /// From the begin of the attempt, or from the start.
+        took: Duration,
+    },
+    /// A connected peer is no longer so.
+    Lost {
+        /// The peer.
+        key: PublicKey,
+        /// Why.
+        reason: Reason,
+    },
+    /// The reason why a peer is not connected has changed.
+    Waiting {
+        /// The peer.
+        key: PublicKey,
+        /// Why.
+        reason: Reason,
+    },
+    /// An attempt begins: this side initiates (or opens, and lets the other initiate).
+    Attempt {
+        /// The peer.
+        key: PublicKey,
+        /// Where to, if this side sends first.
+        endpoint: Option<SocketAddr>,
+        /// Whether this side initiates.
+        initiator: bool,
+        /// Who introduced us, if anybody.
+        via: Option<PublicKey>,
+        /// 1 for the first try since the peer was last connected.
+        round: u8,
+    },
+    /// WireGuard has moved a live peer to another endpoint by itself.
+    Moved {
+        /// The peer.
+        key: PublicKey,
+        /// The new endpoint.
+        endpoint: SocketAddr,
+    },
+    /// Another machine publishes records under our own key: the key was copied, or an old record circulates.
+    OwnKeyElsewhere,
+    /// Two different records of the same age exist for a peer: its key is used twice, or somebody lies.
+    RecordConflict {
+        /// The peer.
+        key: PublicKey,
+    },
+    /// Packets were dropped since the last such event, which comes at most every ten seconds.
+    Dropped {
+        /// How many.
+        packets: u32,
+    },
+    /// The random source fails; nothing is sent until it works.
+    NoRandomness,
+    /// A peer has answered a question asked with [`crate::Mesh::ask`].
+    Answer(Answer),
+}

@@ -1,0 +1,442 @@
+//! Everything the engine knows about one peer: what WireGuard shows of it, what it says of itself, and how far the
+//! connecting has come. Plain data; the rules are in [`crate::mesh`].
+
+use core::net::IpAddr;
+
+use embassy_time::{Duration, Instant};
+use heapless::Vec;
+
+use crate::{
+    CandidateKind, Endpoint, PublicKey, Reason,
+    limits::{MAX_CONFIGURED_ENDPOINTS, MAX_GOOD_ENDPOINTS, PACKETS_BURST},
+    record::{Claim, Order},
+};
+
+/// A peer's place in the table.
+pub(crate) type Place = u16;
+
+/// No peer.
+pub(crate) const NOBODY: Place = Place::MAX;
+
+/// Where a link stands, one peer at a time.
+///
+/// ```text
+///                  +--------------------- Idle <----------------------------+
+///    an endpoint   |                       | a mediator is live             | the round is over
+///    of its own    v                       v                                |
+///   Yielding ---> Firing <--- Waiting <--- Asking ---> Opening -------------+
+///   lower key,      | reading    initiator    opener or     | rx moved      |
+///   250 ms          | shows      waits        listener      v               |
+///                   | no rx                               Heard ------------+
+///                   v                                       |               |
+///                 Fired ------------------------------------+---------------+
+///                   | the peer's datagram comes             |
+///                   v                                       v
+///   Presumed ---> Greeting ----- our Hello is echoed ----> Live <---> Probing ---> Idle
+///   stamp at start  |                                                  unanswered
+///                   +---- session, and no echo ----> Mute
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// No attempt runs; the deadline is the next one's time.
+    Idle,
+    /// WireGuard had a handshake before we started; a Hello is out.
+    Presumed,
+    /// First contact, and ours is the lower key: the other side goes first.
+    Yielding,
+    /// A mediator was asked.
+    Asking,
+    /// Introduced as initiator: the other side opens first.
+    Waiting,
+    /// About to fire, as soon as a reading shows that the other side has not.
+    Firing,
+    /// WireGuard was given an endpoint and our Hello.
+    Fired,
+    /// Introduced as opener or listener: the other side initiates.
+    Opening,
+    /// Bytes came from the peer during the attempt: a session may be under way.
+    Heard,
+    /// A datagram of the peer came; our Hello is out.
+    Greeting,
+    /// The peer has echoed our Hello.
+    Live,
+    /// It is to do so again.
+    Probing,
+    /// WireGuard has a session and the peer's gossip does not answer.
+    Mute,
+}
+
+impl Phase {
+    /// Whether the peer has echoed our Hello and was not given up since.
+    pub(crate) const fn is_live(self) -> bool {
+        matches!(self, Self::Live | Self::Probing)
+    }
+
+    /// Whether an attempt is at a point where WireGuard's counters tell something.
+    pub(crate) const fn needs_readings(self) -> bool {
+        matches!(self, Self::Fired | Self::Opening | Self::Heard | Self::Waiting)
+    }
+
+    /// Whether WireGuard has a session with the peer, or may have: then it is not to be re-added lightly.
+    pub(crate) const fn has_session(self) -> bool {
+        matches!(self, Self::Live | Self::Probing | Self::Presumed | Self::Greeting | Self::Mute)
+    }
+}
+
+/// What is to be put out for a peer at the next polls.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Pending(u32);
+
+impl Pending {
+    /// Give WireGuard the peer, or its mesh address.
+    pub(crate) const ADD: Self = Self(1);
+    /// Remove and add it, with the endpoint in `link.target`.
+    pub(crate) const READD: Self = Self(1 << 1);
+    /// Set the keepalive to `link.keepalive`.
+    pub(crate) const KEEPALIVE: Self = Self(1 << 2);
+    /// Set the endpoint to `link.target`.
+    pub(crate) const ENDPOINT: Self = Self(1 << 3);
+    /// All changes to WireGuard.
+    pub(crate) const ACTIONS: Self = Self(0xf);
+
+    /// Send a Hello that asks for an echo.
+    pub(crate) const HELLO: Self = Self(1 << 4);
+    /// Send a HelloAck that echoes `link.echo`.
+    pub(crate) const ACK: Self = Self(1 << 5);
+    /// Send our own record.
+    pub(crate) const RECORD: Self = Self(1 << 6);
+    /// Send the records of the present push.
+    pub(crate) const PUSH: Self = Self(1 << 7);
+    /// Send the records that were asked for.
+    pub(crate) const REPLY: Self = Self(1 << 8);
+    /// Send all records.
+    pub(crate) const SYNC: Self = Self(1 << 9);
+    /// Send the digests of our buckets.
+    pub(crate) const BUCKETS: Self = Self(1 << 10);
+    /// Ask for the records that we want.
+    pub(crate) const PULL: Self = Self(1 << 11);
+    /// Ask `link.via` to introduce us to this peer. (The datagram goes to the mediator.)
+    pub(crate) const ASK_INTRO: Self = Self(1 << 12);
+    /// Say goodbye.
+    pub(crate) const BYE: Self = Self(1 << 13);
+    /// All datagrams.
+    pub(crate) const DATAGRAMS: Self = Self(0x3ff0);
+
+    /// Tell that it is connected.
+    pub(crate) const CONNECTED: Self = Self(1 << 16);
+    /// Tell that it was lost.
+    pub(crate) const LOST: Self = Self(1 << 17);
+    /// Tell why it is not connected.
+    pub(crate) const WAITING: Self = Self(1 << 18);
+    /// Tell that an attempt begins.
+    pub(crate) const ATTEMPT: Self = Self(1 << 19);
+    /// Tell that WireGuard has moved it.
+    pub(crate) const MOVED: Self = Self(1 << 20);
+    /// Tell that two records of it are at odds.
+    pub(crate) const CONFLICT: Self = Self(1 << 21);
+
+    pub(crate) const fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    pub(crate) const fn set(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+
+    pub(crate) const fn clear(&mut self, other: Self) {
+        self.0 &= !other.0;
+    }
+
+    /// Clears the flag and says whether it was set.
+    pub(crate) const fn take(&mut self, flag: Self) -> bool {
+        let had = self.has(flag);
+        self.clear(flag);
+        had
+    }
+}
+
+impl core::ops::BitOr for Pending {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// A peer as WireGuard showed it in the last reading.
+#[derive(Clone, Copy)]
+pub(crate) struct View {
+    pub(crate) endpoint: Option<Endpoint>,
+    pub(crate) rx: u64,
+    pub(crate) tx: u64,
+    pub(crate) stamp: u64,
+    /// When rx was last seen to change, or the peer was last heard.
+    pub(crate) rx_changed: Instant,
+    /// `tx` when rx last changed.
+    pub(crate) tx_mark: u64,
+    /// When the handshake stamp was last seen to change.
+    pub(crate) stamp_changed: Instant,
+    pub(crate) keepalive: u16,
+    /// The keepalive that the user had set, kept across our re-adding.
+    pub(crate) user_keepalive: u16,
+    pub(crate) present: bool,
+    /// We have added the peer: it goes when the configuration drops it.
+    pub(crate) ours: bool,
+    /// Its mesh address is its own allowed IP by longest prefix.
+    pub(crate) owns_address: bool,
+    /// Another peer has the mesh address as its own /32 or /128.
+    pub(crate) address_taken: bool,
+    /// Shown in the reading under way.
+    pub(crate) seen: bool,
+    /// Length of the longest prefix seen so far in the reading under way, plus one; 0 for none.
+    pub(crate) best_prefix: u8,
+    /// Whether that was the peer's own.
+    pub(crate) best_is_own: bool,
+}
+
+impl View {
+    pub(crate) const fn new() -> Self {
+        Self {
+            endpoint: None,
+            rx: 0,
+            tx: 0,
+            stamp: 0,
+            rx_changed: Instant::MIN,
+            tx_mark: 0,
+            stamp_changed: Instant::MIN,
+            keepalive: 0,
+            user_keepalive: 0,
+            present: false,
+            ours: false,
+            owns_address: false,
+            address_taken: false,
+            seen: false,
+            best_prefix: 0,
+            best_is_own: false,
+        }
+    }
+}
+
+/// How far the connecting of a peer has come.
+#[derive(Clone, Copy)]
+pub(crate) struct Link {
+    pub(crate) phase: Phase,
+    /// When this phase is over; `Instant::MAX` for never.
+    pub(crate) deadline: Instant,
+    /// When it became connected, or stopped being so.
+    pub(crate) since: Instant,
+    /// When the present effort began.
+    pub(crate) began: Instant,
+    /// When WireGuard was last made to initiate.
+    pub(crate) fired: Instant,
+    /// Until when only an introduction may re-add the peer: its session may be well and its daemon not.
+    pub(crate) doubt_until: Instant,
+    /// Until when nothing is sent: it speaks the original's protocol.
+    pub(crate) muted_until: Instant,
+    /// `rx` when the attempt began.
+    pub(crate) rx_at: u64,
+    /// `stamp` when the attempt began.
+    pub(crate) stamp_at: u64,
+    /// Where to fire, or to set the endpoint.
+    pub(crate) target: Option<Endpoint>,
+    pub(crate) kind: CandidateKind,
+    /// The attempt, as the mediator named it.
+    pub(crate) attempt: [u8; 4],
+    /// A guess at the round trip to the peer while there is no session.
+    pub(crate) rtt_guess: Duration,
+    /// Measured round trip, smoothed; zero for none.
+    pub(crate) rtt: Duration,
+    /// The Hello that we want echoed, and when it was sent.
+    pub(crate) token: [u8; 4],
+    pub(crate) token_at: Instant,
+    /// The Hello that we are to echo.
+    pub(crate) echo: [u8; 4],
+    /// Who introduced us, or was asked to.
+    pub(crate) via: Place,
+    /// Mediators asked in this go.
+    pub(crate) asked: u8,
+    /// Rounds since the peer was last connected.
+    pub(crate) round: u8,
+    /// Which candidate is next.
+    pub(crate) candidate: u8,
+    /// Re-adds in a row.
+    pub(crate) readds: u8,
+    /// Efforts given up in a row, for the back-off.
+    pub(crate) failures: u8,
+    /// Hellos sent in this phase.
+    pub(crate) hellos: u8,
+    pub(crate) keepalive: u16,
+    pub(crate) reason: Option<Reason>,
+    /// What the last `Waiting` event said.
+    pub(crate) told: Option<Reason>,
+    /// Whether this side is the initiator of the attempt.
+    pub(crate) initiator: bool,
+    /// Packets that may still be taken, and since when.
+    pub(crate) allowance: u16,
+    pub(crate) allowance_at: Instant,
+}
+
+impl Link {
+    pub(crate) const fn new() -> Self {
+        Self {
+            phase: Phase::Idle,
+            deadline: Instant::MAX,
+            since: Instant::MIN,
+            began: Instant::MIN,
+            fired: Instant::MIN,
+            doubt_until: Instant::MIN,
+            muted_until: Instant::MIN,
+            rx_at: 0,
+            stamp_at: 0,
+            target: None,
+            kind: CandidateKind::Roamed,
+            attempt: [0; 4],
+            rtt_guess: Duration::from_ticks(0),
+            rtt: Duration::from_ticks(0),
+            token: [0; 4],
+            token_at: Instant::MIN,
+            echo: [0; 4],
+            via: NOBODY,
+            asked: 0,
+            round: 0,
+            candidate: 0,
+            readds: 0,
+            failures: 0,
+            hellos: 0,
+            keepalive: 0,
+            reason: None,
+            told: None,
+            initiator: false,
+            allowance: PACKETS_BURST,
+            allowance_at: Instant::MIN,
+        }
+    }
+
+    /// The round trip as far as it is known; `or` where it is not.
+    pub(crate) fn rtt_or(&self, or: Duration) -> Duration {
+        [self.rtt, self.rtt_guess].into_iter().find(|d| d.as_ticks() > 0).unwrap_or(or)
+    }
+}
+
+/// What is known of a peer's record, and where it stands in gossip.
+#[derive(Clone)]
+pub(crate) struct Held {
+    pub(crate) claim: Option<Claim>,
+    /// Its keyed hash, part of the set's digest.
+    pub(crate) hash: u64,
+    /// When anybody last heard it from its subject, as far as we know.
+    pub(crate) confirmed: Instant,
+    /// Who brought it.
+    pub(crate) bringer: Place,
+    /// Who brought it fresh from its subject: the first mediator to ask.
+    pub(crate) mediator: Place,
+    /// Heard from the subject's own tunnel.
+    pub(crate) first_hand: bool,
+    /// To be pushed with the next batch.
+    pub(crate) fresh: bool,
+    /// Part of the batch being pushed.
+    pub(crate) pushing: bool,
+    /// Somebody asked for it.
+    pub(crate) wanted_by_others: bool,
+    /// We ask for it.
+    pub(crate) wanted: bool,
+    /// Listed in the summary being read.
+    pub(crate) listed: bool,
+}
+
+impl Held {
+    pub(crate) const fn new() -> Self {
+        Self {
+            claim: None,
+            hash: 0,
+            confirmed: Instant::MIN,
+            bringer: NOBODY,
+            mediator: NOBODY,
+            first_hand: false,
+            fresh: false,
+            pushing: false,
+            wanted_by_others: false,
+            wanted: false,
+            listed: false,
+        }
+    }
+
+    /// Which record is held.
+    pub(crate) fn order(&self) -> Order {
+        self.claim.as_ref().map_or(Order::NONE, |claim| claim.order)
+    }
+}
+
+/// One configured peer.
+pub(crate) struct Peer {
+    pub(crate) key: PublicKey,
+    pub(crate) address: IpAddr,
+    /// The place is free: the peer was removed.
+    pub(crate) vacant: bool,
+    /// The entry is ourselves.
+    pub(crate) us: bool,
+    pub(crate) pending: Pending,
+    pub(crate) view: View,
+    pub(crate) link: Link,
+    pub(crate) held: Held,
+    /// Endpoints by who vouches for them, so that nobody can push out what somebody else knows.
+    pub(crate) configured: Vec<Endpoint, MAX_CONFIGURED_ENDPOINTS, u8>,
+    pub(crate) good: Vec<Endpoint, MAX_GOOD_ENDPOINTS, u8>,
+    pub(crate) mediated: Option<Endpoint>,
+    /// Where the peer's WireGuard sees us.
+    pub(crate) sees_us_at: Option<Endpoint>,
+    /// Which record of ours it holds.
+    pub(crate) holds: Order,
+    /// Its digest when it last told us.
+    pub(crate) digest: u64,
+    /// The pair of digests, folded, that was last reconciled.
+    pub(crate) settled: u32,
+    /// How far the records for it have been sent.
+    pub(crate) cursor: Place,
+    /// The newest of our secrets that it has shown.
+    pub(crate) secret: u8,
+}
+
+impl Peer {
+    pub(crate) const fn new(key: PublicKey, address: IpAddr) -> Self {
+        Self {
+            key,
+            address,
+            vacant: false,
+            us: false,
+            pending: Pending(0),
+            view: View::new(),
+            link: Link::new(),
+            held: Held::new(),
+            configured: Vec::new(),
+            good: Vec::new(),
+            mediated: None,
+            sees_us_at: None,
+            holds: Order::NONE,
+            digest: 0,
+            settled: 0,
+            cursor: 0,
+            secret: 0,
+        }
+    }
+
+    /// Whether this is a peer to be connected to.
+    pub(crate) const fn is_other(&self) -> bool {
+        !self.vacant && !self.us
+    }
+
+    /// Whether it has echoed our Hello and was not given up since.
+    pub(crate) const fn is_live(&self) -> bool {
+        self.is_other() && self.link.phase.is_live()
+    }
+
+    /// Remembers an endpoint that worked, newest first.
+    pub(crate) fn remember_good(&mut self, endpoint: Endpoint) {
+        self.good.retain(|known| *known != endpoint);
+        if self.good.is_full() {
+            self.good.pop();
+        }
+        // There is room: the oldest was taken out just now.
+        let _ = self.good.insert(0, endpoint);
+    }
+}

@@ -1,0 +1,266 @@
+//! A stand-in for WireGuard between two nodes, and the loop-back between them: what a node's engine sends comes out at
+//! the other, some milliseconds later.
+//!
+//! It knows what the engine steers by: handshakes, staged packets, counters, keepalives, the five seconds between two
+//! initiations, and that a re-added peer starts from nothing. It encrypts nothing, and it is no model of WireGuard's
+//! finer timing; the simulator has one.
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use embassy_time::{Duration, Instant};
+use heapless::{Deque, Vec};
+use wgautomesh_core::{ActionError, Interface, PeerAction, PeerReading, PublicKey, limits::MAX_DATAGRAM};
+
+/// One way through the loop-back.
+const DELAY: Duration = Duration::from_millis(20);
+/// WireGuard's shortest time between two initiations.
+const REKEY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Sizes of WireGuard's messages on the wire, as its counters show them; data messages add the last to their content.
+const INITIATION: u64 = 148;
+const RESPONSE: u64 = 92;
+const DATA: u64 = 32;
+/// What the inner IP and UDP headers add to a datagram.
+const HEADERS: u64 = 28;
+
+/// The content of a datagram.
+pub(crate) type Datagram = Vec<u8, MAX_DATAGRAM>;
+
+/// Which of the two nodes.
+#[derive(Clone, Copy, PartialEq, Eq, defmt::Format)]
+pub(crate) enum Side {
+    /// The node with the lower key.
+    Left,
+    /// The other one, which is configured without an endpoint of its peer.
+    Right,
+}
+
+impl Side {
+    /// Both of them.
+    pub(crate) const BOTH: [Self; 2] = [Self::Left, Self::Right];
+
+    /// The one at the other end.
+    pub(crate) const fn other(self) -> Self {
+        match self {
+            Self::Left => Self::Right,
+            Self::Right => Self::Left,
+        }
+    }
+
+    /// The public key; made up, since nothing is encrypted.
+    pub(crate) const fn key(self) -> PublicKey {
+        PublicKey::from_bytes([self as u8 + 1; 32])
+    }
+
+    /// The address in the mesh.
+    pub(crate) const fn address(self) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::new(10, 14, 0, self as u8 + 1))
+    }
+
+    /// The endpoint outside of it.
+    pub(crate) const fn endpoint(self) -> SocketAddr {
+        SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, self as u8 + 1)), 51820)
+    }
+
+    /// The WireGuard interface.
+    pub(crate) const fn interface(self) -> Interface {
+        Interface { index: 1, public_key: self.key(), listen_port: self.endpoint().port() }
+    }
+}
+
+/// What goes through the loop-back.
+enum Content {
+    Initiation,
+    Response,
+    /// A datagram, or a keepalive.
+    Data(Option<Datagram>),
+}
+
+struct Packet {
+    due: Instant,
+    to: Side,
+    /// The session that it belongs to, or sets up.
+    session: u32,
+    content: Content,
+}
+
+/// What one side's WireGuard knows of its peer.
+struct Tunnel {
+    present: bool,
+    endpoint: Option<SocketAddr>,
+    keepalive: u16,
+    session: Option<u32>,
+    staged: Option<Datagram>,
+    initiated: Option<Instant>,
+    sent: Instant,
+    rx: u64,
+    tx: u64,
+    last_handshake: u64,
+}
+
+impl Tunnel {
+    const fn new(present: bool, endpoint: Option<SocketAddr>) -> Self {
+        Self {
+            present,
+            endpoint,
+            keepalive: 0,
+            session: None,
+            staged: None,
+            initiated: None,
+            sent: Instant::MIN,
+            rx: 0,
+            tx: 0,
+            last_handshake: 0,
+        }
+    }
+}
+
+/// Both sides' WireGuard and the wire between them.
+pub(crate) struct Loopback {
+    tunnels: [Tunnel; 2],
+    wire: Deque<Packet, 8>,
+    sessions: u32,
+    cut: bool,
+}
+
+impl Loopback {
+    /// Two interfaces, each with the other as a peer and no endpoint.
+    pub(crate) const fn new() -> Self {
+        let tunnels = [Tunnel::new(true, None), Tunnel::new(true, None)];
+        Self { tunnels, wire: Deque::new(), sessions: 0, cut: false }
+    }
+
+    /// While cut, the wire loses every packet.
+    pub(crate) fn set_cut(&mut self, cut: bool) {
+        self.cut = cut;
+    }
+
+    /// What the interface of this side shows of its peer.
+    pub(crate) fn reading(&self, side: Side) -> Option<PeerReading> {
+        let tunnel = &self.tunnels[side as usize];
+        tunnel.present.then_some(PeerReading {
+            key: side.other().key(),
+            endpoint: tunnel.endpoint,
+            rx_bytes: tunnel.rx,
+            tx_bytes: tunnel.tx,
+            last_handshake: tunnel.last_handshake,
+            keepalive: tunnel.keepalive,
+        })
+    }
+
+    /// Does to the interface of this side what its engine asks for.
+    pub(crate) fn act(&mut self, now: Instant, side: Side, action: PeerAction) -> Result<(), ActionError> {
+        let tunnel = &mut self.tunnels[side as usize];
+        match action {
+            PeerAction::Add { endpoint, .. } if !tunnel.present => *tunnel = Tunnel::new(true, endpoint),
+            PeerAction::Readd { endpoint } => *tunnel = Tunnel::new(true, endpoint),
+            PeerAction::Remove => *tunnel = Tunnel::new(false, None),
+            _ if !tunnel.present => return Err(ActionError::NoPeer),
+            PeerAction::SetEndpoint(endpoint) => tunnel.endpoint = Some(endpoint),
+            PeerAction::SetKeepalive(seconds) => {
+                let from_none = core::mem::replace(&mut tunnel.keepalive, seconds) == 0 && seconds > 0;
+                if from_none {
+                    self.transmit(now, side, None);
+                }
+            }
+            _ => return Err(ActionError::Failed),
+        }
+        Ok(())
+    }
+
+    /// The side's engine sends a datagram to its peer. WireGuard keeps the latest while it has no session.
+    pub(crate) fn send(&mut self, now: Instant, side: Side, datagram: Datagram) {
+        self.transmit(now, side, Some(datagram));
+    }
+
+    fn transmit(&mut self, now: Instant, side: Side, datagram: Option<Datagram>) {
+        let tunnel = &mut self.tunnels[side as usize];
+        if !tunnel.present || tunnel.endpoint.is_none() {
+            return;
+        }
+        if let Some(session) = tunnel.session {
+            let length = datagram.as_ref().map_or(0, |d| HEADERS + d.len() as u64);
+            tunnel.sent = now;
+            tunnel.tx += DATA + length;
+            self.put(now, side, session, Content::Data(datagram));
+            return;
+        }
+        if datagram.is_some() {
+            tunnel.staged = datagram;
+        }
+        if tunnel.initiated.is_none_or(|at| now.saturating_duration_since(at) >= REKEY_TIMEOUT) {
+            tunnel.initiated = Some(now);
+            tunnel.tx += INITIATION;
+            self.sessions += 1;
+            let session = self.sessions;
+            self.put(now, side, session, Content::Initiation);
+        }
+    }
+
+    /// A full wire loses the packet, as a full queue anywhere would.
+    fn put(&mut self, now: Instant, from: Side, session: u32, content: Content) {
+        if !self.cut {
+            let due = now.saturating_add(DELAY);
+            let _ = self.wire.push_back(Packet { due, to: from.other(), session, content });
+        }
+    }
+
+    /// Keepalives, and WireGuard's own retries, which go on while a datagram waits.
+    pub(crate) fn tick(&mut self, now: Instant) {
+        for side in Side::BOTH {
+            let tunnel = &self.tunnels[side as usize];
+            let pause = Duration::from_secs(tunnel.keepalive.into());
+            let keepalive = tunnel.keepalive > 0 && now.saturating_duration_since(tunnel.sent) >= pause;
+            if keepalive || (tunnel.session.is_none() && tunnel.staged.is_some()) {
+                self.transmit(now, side, None);
+            }
+        }
+    }
+
+    /// The next datagram that has arrived by now, and where.
+    pub(crate) fn receive(&mut self, now: Instant) -> Option<(Side, Datagram)> {
+        while self.wire.front().is_some_and(|packet| packet.due <= now) {
+            let packet = self.wire.pop_front()?;
+            let to = packet.to;
+            if let Some(datagram) = self.arrive(now, packet) {
+                return Some((to, datagram));
+            }
+        }
+        None
+    }
+
+    fn arrive(&mut self, now: Instant, packet: Packet) -> Option<Datagram> {
+        let side = packet.to;
+        let tunnel = &mut self.tunnels[side as usize];
+        if !tunnel.present {
+            return None;
+        }
+        match packet.content {
+            Content::Initiation => {
+                tunnel.rx += INITIATION;
+                tunnel.tx += RESPONSE;
+                tunnel.session = Some(packet.session);
+                tunnel.initiated = Some(now);
+                tunnel.endpoint = Some(side.other().endpoint());
+                self.put(now, side, packet.session, Content::Response);
+                None
+            }
+            Content::Response => {
+                tunnel.rx += RESPONSE;
+                tunnel.session = Some(packet.session);
+                tunnel.last_handshake = now.as_micros() * 1000;
+                // What waited for the session, or else a keepalive: it tells the responder that the session is up.
+                let staged = tunnel.staged.take();
+                self.transmit(now, side, staged);
+                None
+            }
+            Content::Data(_) if tunnel.session != Some(packet.session) => None,
+            Content::Data(datagram) => {
+                tunnel.rx += DATA + datagram.as_ref().map_or(0, |d| HEADERS + d.len() as u64);
+                tunnel.endpoint = Some(side.other().endpoint());
+                if tunnel.last_handshake == 0 {
+                    tunnel.last_handshake = now.as_micros() * 1000;
+                }
+                datagram
+            }
+        }
+    }
+}

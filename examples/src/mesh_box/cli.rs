@@ -1,0 +1,294 @@
+//! The command line of `box`.
+
+use core::time::Duration;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use lexopt::prelude::*;
+use serde::Serialize;
+
+use super::daemon::build_daemon;
+use super::error::BoxError;
+use super::mesh::Mesh;
+use super::plan::{MeshConfig, NatKind, Underlay};
+use super::report::{Run, Summary};
+use super::table::Table;
+use super::wireguard::WireGuardKind;
+
+const HELP: &str = "\
+A real WireGuard mesh on this machine: real daemons, NATs that behave like NATs.
+
+    cargo box [OPTIONS]
+
+The mesh
+    --public N             nodes with a public address (1)
+    --homes N              nodes behind NATs (6)
+    --per-home N           how many of them share one NAT (1)
+    --nat KIND[,KIND…]     the NATs of the homes, in turn (eim-apdf): eim-eif, eim-adf, eim-apdf, edm-eif,
+                           edm-adf, edm-apdf, edm, linux; +hairpin after any
+    --delay MS             from any node to any other, one way (0)
+    --jitter MS            up to so much more for each packet (0)
+    --loss PERCENT         of the packets between two nodes (0)
+    --ipv6                 the internet carries IPv6 too
+    --ipv6-only            the internet carries IPv6 only
+    --mesh-ipv6            mesh addresses fd14::/64 instead of 10.14.0.0/16
+    --seed N               keys, loss and ports come from it (1); each repetition takes the next one
+
+What runs in it
+    --daemon PATH          any daemon that takes wgautomesh's TOML (the one of this workspace, built now)
+    --wireguard WHOSE      kernel, embedded, or the path of a program like wireguard-go
+                           (the kernel's if it has one, else embedded)
+    --lan                  lan_discovery = true in the configuration
+    --config LINE          one more line at the top of every configuration file
+
+Measuring
+    --timeout S            give up after so long (120)
+    --repeat N             make the mesh N times (1)
+    --traffic              users send from the start, not only when there is a session
+    --hold S               keep it running when it is connected (0)
+    --json                 one JSON object on standard output
+    --verbose              what the nodes print, on standard error
+    --keep-logs DIR        the same, in one file per node
+
+Exit code: 0 all pairs talk, 1 some do not, 2 a wrong option, 70 the mesh could not be made, 77 this machine does
+not allow it (what to do is printed).
+";
+
+/// What to do with a mesh.
+struct Options {
+    config: MeshConfig,
+    wireguard: Option<WireGuardKind>,
+    timeout: Duration,
+    hold: Duration,
+    repeat: u64,
+    json: bool,
+}
+
+/// Runs the command line; the exit code is as `--help` says.
+#[must_use]
+pub fn main() -> ExitCode {
+    let options = match parse() {
+        Ok(Some(options)) => options,
+        Ok(None) => {
+            print!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            eprintln!("box: {error}\n(--help shows all options)");
+            return ExitCode::from(2);
+        }
+    };
+    match run(options) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("box: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn parse() -> Result<Option<Options>, lexopt::Error> {
+    let mut options = Options {
+        config: MeshConfig::default(),
+        wireguard: None,
+        timeout: Duration::from_secs(120),
+        hold: Duration::ZERO,
+        repeat: 1,
+        json: false,
+    };
+    let config = &mut options.config;
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("public") => config.publics = parser.value()?.parse()?,
+            Long("homes") => config.homes = parser.value()?.parse()?,
+            Long("per-home") => config.nodes_per_home = parser.value()?.parse()?,
+            Long("nat") => {
+                let kinds = parser.value()?.string()?;
+                config.nats =
+                    kinds.split(',').map(str::parse).collect::<Result<Vec<NatKind>, _>>().map_err(custom)?;
+            }
+            Long("delay") => config.delay = milliseconds(&mut parser)?,
+            Long("jitter") => config.jitter = milliseconds(&mut parser)?,
+            Long("loss") => {
+                let percent: f64 = parser.value()?.parse()?;
+                if !(0.0..=100.0).contains(&percent) {
+                    return Err("--loss takes a percentage, 0 to 100".into());
+                }
+                config.loss = percent / 100.0;
+            }
+            Long("ipv6") => config.underlay = Underlay::Dual,
+            Long("ipv6-only") => config.underlay = Underlay::V6,
+            Long("mesh-ipv6") => config.mesh_ipv6 = true,
+            Long("seed") => config.seed = parser.value()?.parse()?,
+            Long("daemon") => config.daemon = Some(PathBuf::from(parser.value()?)),
+            Long("wireguard") => {
+                options.wireguard = Some(match parser.value()?.string()?.as_str() {
+                    "kernel" => WireGuardKind::Kernel,
+                    "embedded" => WireGuardKind::Embedded,
+                    path => WireGuardKind::Program(path.to_owned()),
+                });
+            }
+            Long("lan") => config.lan_discovery = true,
+            Long("config") => {
+                config.extra_config.push_str(&parser.value()?.string()?);
+                config.extra_config.push('\n');
+            }
+            Long("timeout") => options.timeout = seconds(&mut parser)?,
+            Long("repeat") => options.repeat = parser.value()?.parse()?,
+            Long("traffic") => config.early_traffic = true,
+            Long("hold") => options.hold = seconds(&mut parser)?,
+            Long("json") => options.json = true,
+            Long("verbose") | Short('v') => config.verbose = true,
+            Long("keep-logs") => config.keep_logs = Some(PathBuf::from(parser.value()?)),
+            Long("help") | Short('h') => return Ok(None),
+            other => return Err(other.unexpected()),
+        }
+    }
+    Ok(Some(options))
+}
+
+fn custom(error: super::plan::UnknownNat) -> lexopt::Error {
+    lexopt::Error::Custom(Box::new(error))
+}
+
+fn seconds(parser: &mut lexopt::Parser) -> Result<Duration, lexopt::Error> {
+    let seconds: f64 = parser.value()?.parse()?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| "a time is 0 or more and not endless".into())
+}
+
+fn milliseconds(parser: &mut lexopt::Parser) -> Result<Duration, lexopt::Error> {
+    Ok(seconds(parser)? / 1000)
+}
+
+/// The whole of `--json`.
+#[derive(Serialize)]
+struct Document<'a> {
+    public: usize,
+    homes: usize,
+    delay_ms: f64,
+    jitter_ms: f64,
+    loss_percent: f64,
+    wireguard: &'a WireGuardKind,
+    daemon: &'a str,
+    early_traffic: bool,
+    summary: Summary,
+    runs: &'a [Run],
+}
+
+fn run(mut options: Options) -> Result<bool, BoxError> {
+    // Made absolute: the nodes are started from here, but a relative path is confusing in a message.
+    let daemon = match options.config.daemon.take() {
+        Some(path) => std::path::absolute(&path).map_err(BoxError::io("find the daemon"))?,
+        None => build_daemon("release")?,
+    };
+    if !daemon.is_file() {
+        return Err(BoxError::Daemon(format!("{}: there is no such file", daemon.display())));
+    }
+    let daemon_name = daemon.display().to_string();
+    options.config.daemon = Some(daemon);
+    options.config.wireguard = options.wireguard.take().unwrap_or_else(default_wireguard);
+
+    let mut runs = Vec::new();
+    for repetition in 0..options.repeat {
+        let mut config = options.config.clone();
+        config.seed = config.seed.wrapping_add(repetition);
+        let run = one_run(&config, &options)?;
+        if !options.json {
+            println!("{run}");
+            for pair in &run.missing {
+                println!("    no echo: {pair}");
+            }
+        }
+        runs.push(run);
+    }
+    let summary = Summary::new(&runs);
+    let complete = summary.complete == summary.runs;
+    if options.json {
+        let document = Document {
+            public: options.config.publics,
+            homes: options.config.homes,
+            delay_ms: options.config.delay.as_secs_f64() * 1000.0,
+            jitter_ms: options.config.jitter.as_secs_f64() * 1000.0,
+            loss_percent: options.config.loss * 100.0,
+            wireguard: &options.config.wireguard,
+            daemon: &daemon_name,
+            early_traffic: options.config.early_traffic,
+            summary,
+            runs: &runs,
+        };
+        let text =
+            serde_json::to_string(&document).map_err(|error| BoxError::io("write JSON")(error.into()))?;
+        println!("{text}");
+    } else if options.repeat > 1 {
+        let time = |ms: Option<f64>| ms.map_or_else(|| "never".into(), |ms| format!("{ms:.0} ms"));
+        println!(
+            "{} of {} runs complete; all pairs: median {}, 95th percentile {}",
+            summary.complete,
+            summary.runs,
+            time(summary.all_ms_p50),
+            time(summary.all_ms_p95)
+        );
+    }
+    Ok(complete)
+}
+
+fn one_run(config: &MeshConfig, options: &Options) -> Result<Run, BoxError> {
+    let live = !options.json && !config.verbose && io::stdout().is_terminal();
+    let mut table = Table::new();
+    let mut drawn = Duration::ZERO;
+    let mut mesh = Mesh::new(config)?;
+    mesh.start_daemons()?;
+    let mut ended = Vec::new();
+    let outcome = mesh.run_until(options.timeout, |mesh| {
+        let elapsed = mesh.elapsed();
+        // Ten pictures a second; more would be work that the daemons' machine does not have.
+        if live && (drawn.is_zero() || elapsed.saturating_sub(drawn) >= Duration::from_millis(100)) {
+            drawn = elapsed;
+            // A terminal that went away is no reason to stop.
+            let _ = table.draw(&mut io::stdout(), &mesh.outcome(), elapsed);
+        }
+        for node in mesh.nodes() {
+            let name = &node.plan().name;
+            if let Some(end) = node.daemon_ended()
+                && !ended.contains(name)
+            {
+                ended.push(name.clone());
+                eprintln!("box: {name}: the daemon ended ({})", describe(end));
+                for line in node.log().iter().rev().take(5).rev() {
+                    eprintln!("    {line}");
+                }
+            }
+        }
+        mesh.is_connected() || ended.len() == mesh.nodes().len()
+    })?;
+    let usage = mesh.usage()?;
+    if live {
+        let _ = table.draw(&mut io::stdout(), &outcome, mesh.elapsed());
+    }
+    let run = Run::new(config.seed, &outcome, usage);
+    if !options.hold.is_zero() {
+        let _ = writeln!(io::stderr(), "holding for {} s", options.hold.as_secs_f64());
+        mesh.idle(options.hold)?;
+    }
+    Ok(run)
+}
+
+fn describe(end: super::node::Ended) -> String {
+    match (end.code, end.signal) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => "for no known reason".into(),
+    }
+}
+
+/// The kernel's if its module is loaded or built in: asking for more would need rights that we may not have.
+fn default_wireguard() -> WireGuardKind {
+    if std::path::Path::new("/sys/module/wireguard").exists() {
+        WireGuardKind::Kernel
+    } else {
+        WireGuardKind::Embedded
+    }
+}

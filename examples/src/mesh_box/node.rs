@@ -1,0 +1,361 @@
+//! A node as the parent sees it: its process, the channel to it, its log.
+
+use core::net::IpAddr;
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use super::agent;
+use super::channel::Channel;
+use super::error::BoxError;
+use super::plan::{CONFIG_PATH, NodePlan};
+use super::protocol::{Answer, Asked, Event, Request, Said, Usage};
+use super::wireguard::{PeerStatus, PeerUpdate};
+
+/// How many lines of a node's log are remembered.
+const LOG_LINES: usize = 2000;
+
+/// What a program printed that was run in a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// Its exit code; `None` if a signal ended it.
+    pub code: Option<i32>,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+/// How a daemon ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Its exit code, if it exited.
+    pub code: Option<i32>,
+    /// The signal that ended it, if one did.
+    pub signal: Option<i32>,
+}
+
+/// One machine of the mesh.
+///
+/// All methods ask the node's process and wait for its answer. Errors are [`BoxError::Node`] with what the system
+/// said there, or [`BoxError::Gone`] when the process has ended.
+pub struct Node {
+    plan: NodePlan,
+    process: Child,
+    channel: Channel,
+    next_id: u64,
+    /// What came while an answer was waited for.
+    events: VecDeque<Event>,
+    ended: Option<Ended>,
+    log: Arc<Mutex<VecDeque<String>>>,
+    log_thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Node {
+    /// Starts the process. It waits for its setup.
+    pub(crate) fn spawn(
+        plan: NodePlan,
+        program: &Path,
+        verbose: bool,
+        keep_logs: Option<&Path>,
+    ) -> Result<Self, BoxError> {
+        let (ours, theirs) = Channel::pair().map_err(BoxError::io("make a channel"))?;
+        let mut process = Command::new(program)
+            .args([agent::WORD, &std::process::id().to_string()])
+            .stdin(Stdio::from(theirs.into_fd()))
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(BoxError::io("start the process of a node"))?;
+        let log = Arc::new(Mutex::new(VecDeque::new()));
+        let file = match keep_logs {
+            Some(directory) => {
+                Some(open_log(directory, &plan.name).map_err(BoxError::io("open a log file"))?)
+            }
+            None => None,
+        };
+        let log_thread = process.stderr.take().map(|stderr| {
+            let (name, log) = (plan.name.clone(), Arc::clone(&log));
+            std::thread::spawn(move || follow_log(BufReader::new(stderr), &name, verbose, file, &log))
+        });
+        Ok(Self {
+            plan,
+            process,
+            channel: ours,
+            next_id: 0,
+            events: VecDeque::new(),
+            ended: None,
+            log,
+            log_thread,
+        })
+    }
+
+    /// What it was planned as: name, keys, addresses.
+    #[must_use]
+    pub const fn plan(&self) -> &NodePlan {
+        &self.plan
+    }
+
+    /// The last lines it printed: daemon, WireGuard device and the node itself.
+    #[must_use]
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().map(|lines| lines.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// What its WireGuard interface says of its peers.
+    ///
+    /// # Errors
+    /// See [`Node`]; also when the interface is deleted.
+    pub fn peers(&mut self) -> Result<Vec<PeerStatus>, BoxError> {
+        match self.ask(Request::Peers, None)? {
+            Answer::Peers(peers) => Ok(peers),
+            other => Err(self.unexpected(&other)),
+        }
+    }
+
+    /// Changes peers of its WireGuard interface, as an admin would by hand.
+    ///
+    /// # Errors
+    /// See [`Node`].
+    pub fn update_peers(&mut self, peers: Vec<PeerUpdate>) -> Result<(), BoxError> {
+        self.ask_done(Request::UpdatePeers(peers), None)
+    }
+
+    /// Deletes its WireGuard interface. The daemon is not told.
+    ///
+    /// # Errors
+    /// See [`Node`].
+    pub fn delete_interface(&mut self) -> Result<(), BoxError> {
+        self.ask_done(Request::DeleteInterface, None)
+    }
+
+    /// Creates its WireGuard interface again: same key, port and address, no peers, another index.
+    ///
+    /// # Errors
+    /// See [`Node`].
+    pub fn create_interface(&mut self) -> Result<(), BoxError> {
+        self.ask_done(Request::CreateInterface, None)
+    }
+
+    /// Starts its daemon at once.
+    ///
+    /// # Errors
+    /// See [`Node`]; also when it is running.
+    pub fn start_daemon(&mut self) -> Result<(), BoxError> {
+        let gate = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(io::Error::from);
+        let (reader, _writer) = gate.map_err(BoxError::io("make a pipe"))?;
+        self.start_daemon_behind(std::os::fd::AsFd::as_fd(&reader))
+    }
+
+    /// Starts its daemon up to the moment before it runs; it runs when the other end of the pipe is closed.
+    pub(crate) fn start_daemon_behind(&mut self, gate: BorrowedFd<'_>) -> Result<(), BoxError> {
+        self.ended = None;
+        self.ask_done(Request::StartDaemon, Some(gate))
+    }
+
+    /// Sends its daemon a signal, by number: 15 to end it, 9 to kill it.
+    ///
+    /// # Errors
+    /// See [`Node`]; also when it is not running.
+    pub fn signal_daemon(&mut self, signal: i32) -> Result<(), BoxError> {
+        self.ask_done(Request::SignalDaemon(signal), None)
+    }
+
+    /// Waits until its daemon has ended.
+    ///
+    /// # Errors
+    /// See [`Node`].
+    pub fn wait_daemon(&mut self) -> Result<Ended, BoxError> {
+        loop {
+            while let Some(event) = self.events.pop_front() {
+                if let Event::DaemonEnded { code, signal } = event {
+                    self.ended = Some(Ended { code, signal });
+                }
+            }
+            if let Some(ended) = self.ended {
+                return Ok(ended);
+            }
+            self.receive()?;
+        }
+    }
+
+    /// How its daemon ended, if it has ended since it was last started and [`super::Mesh`] has seen it.
+    #[must_use]
+    pub const fn daemon_ended(&self) -> Option<Ended> {
+        self.ended
+    }
+
+    /// Runs a program inside the node to its end, without standard input.
+    ///
+    /// # Errors
+    /// See [`Node`].
+    pub fn run(&mut self, program: &[&str]) -> Result<Output, BoxError> {
+        let program = program.iter().map(ToString::to_string).collect();
+        match self.ask(Request::Run(program), None)? {
+            Answer::Output { code, stdout, stderr } => Ok(Output { code, stdout, stderr }),
+            other => Err(self.unexpected(&other)),
+        }
+    }
+
+    /// What its daemon has used.
+    ///
+    /// # Errors
+    /// See [`Node`].
+    pub fn usage(&mut self) -> Result<Usage, BoxError> {
+        match self.ask(Request::Usage, None)? {
+            Answer::Usage(usage) => Ok(usage),
+            other => Err(self.unexpected(&other)),
+        }
+    }
+
+    /// Writes a file inside the node; only what is below `/run` is its own.
+    ///
+    /// # Errors
+    /// See [`Node`].
+    pub fn write_file(&mut self, path: &str, text: &str) -> Result<(), BoxError> {
+        self.ask_done(Request::WriteFile { path: path.into(), text: text.into() }, None)
+    }
+
+    /// Reads its configuration file.
+    ///
+    /// # Errors
+    /// See [`Node`].
+    pub fn config(&mut self) -> Result<String, BoxError> {
+        Ok(self.run(&["/bin/cat", CONFIG_PATH])?.stdout)
+    }
+
+    pub(crate) fn set_wan(&mut self, addresses: Vec<(IpAddr, u8)>) -> Result<(), BoxError> {
+        self.ask_done(Request::SetWan(addresses), None)
+    }
+
+    pub(crate) fn probe(&mut self, early_traffic: bool) -> Result<(), BoxError> {
+        self.ask_done(Request::Probe { early_traffic }, None)
+    }
+
+    pub(crate) fn stop_probing(&mut self) -> Result<(), BoxError> {
+        self.ask_done(Request::StopProbing, None)
+    }
+
+    pub(crate) const fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// Sends a request whose answer is fetched later, so that nodes can work at the same time.
+    pub(crate) fn send(&mut self, request: Request, fd: Option<BorrowedFd<'_>>) -> Result<u64, BoxError> {
+        self.next_id += 1;
+        let id = self.next_id;
+        self.channel.send(&Asked { id, request }, fd).map_err(|error| self.broken(&error))?;
+        Ok(id)
+    }
+
+    /// Waits for the answer with this number. Answers come in the order of the requests, except those of programs.
+    pub(crate) fn answer(&mut self, wanted: u64) -> Result<(Answer, Option<File>), BoxError> {
+        loop {
+            let (said, fd) = self.channel.receive::<Said>().map_err(|error| self.broken(&error))?;
+            match said {
+                Said::Event(event) => self.events.push_back(event),
+                Said::Answer { id, answer: Answer::Failed { closed, text } } if id == wanted => {
+                    let node = self.plan.name.clone();
+                    return Err(closed.map_or(BoxError::Node { node, text }, BoxError::Closed));
+                }
+                Said::Answer { id, answer } if id == wanted => return Ok((answer, fd.map(File::from))),
+                // Of a request that was given up.
+                Said::Answer { .. } => {}
+            }
+        }
+    }
+
+    /// Takes one message, which must be there or coming.
+    pub(crate) fn receive(&mut self) -> Result<(), BoxError> {
+        let (said, _) = self.channel.receive::<Said>().map_err(|error| self.broken(&error))?;
+        if let Said::Event(event) = said {
+            self.events.push_back(event);
+        }
+        Ok(())
+    }
+
+    /// Takes the next event that has come already.
+    pub(crate) fn next_event(&mut self) -> Option<Event> {
+        let event = self.events.pop_front()?;
+        if let Event::DaemonEnded { code, signal } = event {
+            self.ended = Some(Ended { code, signal });
+        }
+        Some(event)
+    }
+
+    fn ask(&mut self, request: Request, fd: Option<BorrowedFd<'_>>) -> Result<Answer, BoxError> {
+        let id = self.send(request, fd)?;
+        Ok(self.answer(id)?.0)
+    }
+
+    fn ask_done(&mut self, request: Request, fd: Option<BorrowedFd<'_>>) -> Result<(), BoxError> {
+        match self.ask(request, fd)? {
+            Answer::Done => Ok(()),
+            other => Err(self.unexpected(&other)),
+        }
+    }
+
+    fn unexpected(&self, answer: &Answer) -> BoxError {
+        BoxError::Node {
+            node: self.plan.name.clone(),
+            text: format!("an answer to something else: {answer:?}"),
+        }
+    }
+
+    fn broken(&self, error: &io::Error) -> BoxError {
+        let node = self.plan.name.clone();
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => {
+                BoxError::Gone { node }
+            }
+            _ => BoxError::Node { node, text: error.to_string() },
+        }
+    }
+}
+
+impl Drop for Node {
+    /// Ends the node: its process first, with which the kernel ends daemon and device, interfaces and namespaces.
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if let Some(thread) = self.log_thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn open_log(directory: &Path, name: &str) -> io::Result<File> {
+    std::fs::create_dir_all(directory)?;
+    File::create(directory.join(format!("{name}.log")))
+}
+
+fn follow_log(
+    mut input: impl BufRead,
+    name: &str,
+    verbose: bool,
+    mut file: Option<File>,
+    log: &Mutex<VecDeque<String>>,
+) {
+    let mut line = Vec::new();
+    while input.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+        let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+        line.clear();
+        if verbose {
+            eprintln!("{name:>8} | {text}");
+        }
+        if let Some(file) = &mut file {
+            // A full disk must not stop the run.
+            let _ = writeln!(file, "{text}");
+        }
+        if let Ok(mut log) = log.lock() {
+            if log.len() >= LOG_LINES {
+                log.pop_front();
+            }
+            log.push_back(text);
+        }
+    }
+}

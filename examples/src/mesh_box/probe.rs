@@ -1,0 +1,357 @@
+//! The measuring instrument inside a node: do packets reach every peer and come back, and how much does the daemon
+//! say?
+//!
+//! **Echoes.** An ICMP echo request to a peer's mesh address every 20 ms until it is answered. The other end's kernel
+//! answers, no program of ours is in the way. As long as a pair has no WireGuard session such a request would itself
+//! make WireGuard initiate, so by default a peer is asked only after its interface shows a handshake, or after a
+//! datagram of its daemon came out of the tunnel. With early traffic it is asked from the start: what an impatient
+//! user does.
+//!
+//! **Gossip.** A packet socket counts the UDP payload that leaves from the gossip port, on every interface: what goes
+//! into the tunnel is seen before encryption, beacons on the wan as they are. Packets to ourselves are left out.
+
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Instant;
+
+use rustix::time::{ClockId, clock_gettime};
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+
+use super::key::Key;
+use super::protocol::Event;
+use crate::mesh_box::wireguard::PeerStatus;
+
+/// How often an echo is asked for.
+const PERIOD: Duration = Duration::from_millis(20);
+const ETH_P_ALL: u16 = 3;
+/// Marks our echo requests.
+const ECHO_ID: u16 = 0x6d62;
+
+/// A peer and how far it is.
+struct Target {
+    other: usize,
+    key: Key,
+    address: IpAddr,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// No sign of a session yet.
+    Silent,
+    /// Being asked, next at this time.
+    Asking(Instant),
+    Answered,
+}
+
+/// See the module.
+pub(crate) struct Prober {
+    echo: Socket,
+    capture: Socket,
+    own: Vec<IpAddr>,
+    v6: bool,
+    targets: Vec<Target>,
+    active: bool,
+    /// Told apart by this, an echo from before the last start is not taken for one of now.
+    epoch: u32,
+    next_look: Instant,
+    pub(crate) gossip_bytes: u64,
+    pub(crate) gossip_packets: u64,
+}
+
+impl Prober {
+    /// Opens both sockets, in the node's network namespace.
+    pub(crate) fn open(
+        mesh: IpAddr,
+        own: Vec<IpAddr>,
+        gossip_port: u16,
+        others: &[(usize, Key, IpAddr)],
+    ) -> io::Result<Self> {
+        let v6 = mesh.is_ipv6();
+        let echo = if v6 {
+            Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6))?
+        } else {
+            Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4))?
+        };
+        echo.set_nonblocking(true)?;
+        let protocol = Protocol::from(i32::from(ETH_P_ALL.to_be()));
+        let capture = Socket::new(Domain::PACKET, Type::DGRAM, Some(protocol))?;
+        capture.attach_filter(
+            &gossip_filter(gossip_port).map(|(code, yes, no, k)| SockFilter::new(code, yes, no, k)),
+        )?;
+        capture.set_nonblocking(true)?;
+        let targets = others
+            .iter()
+            .map(|&(other, key, address)| Target { other, key, address, state: State::Silent })
+            .collect();
+        Ok(Self {
+            echo,
+            capture,
+            own,
+            v6,
+            targets,
+            active: false,
+            epoch: 0,
+            next_look: Instant::now(),
+            gossip_bytes: 0,
+            gossip_packets: 0,
+        })
+    }
+
+    /// The descriptors to wait for.
+    pub(crate) fn fds(&self) -> [BorrowedFd<'_>; 2] {
+        [self.echo.as_fd(), self.capture.as_fd()]
+    }
+
+    /// Starts over.
+    pub(crate) fn start(&mut self, now: Instant, early_traffic: bool) {
+        self.active = true;
+        self.epoch += 1;
+        self.next_look = now;
+        for target in &mut self.targets {
+            target.state = if early_traffic { State::Asking(now) } else { State::Silent };
+        }
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.active = false;
+    }
+
+    /// Replaces the addresses of this node.
+    pub(crate) fn set_own(&mut self, own: Vec<IpAddr>) {
+        self.own = own;
+    }
+
+    /// When there is something to do without input.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        if !self.active {
+            return None;
+        }
+        let mut next = None;
+        for target in &self.targets {
+            let due = match target.state {
+                State::Silent => self.next_look,
+                State::Asking(due) => due,
+                State::Answered => continue,
+            };
+            next = Some(next.map_or(due, |next: Instant| next.min(due)));
+        }
+        next
+    }
+
+    /// Whether it wants to know what WireGuard says now; it then wants to be told by [`Prober::handle_peers`].
+    pub(crate) fn wants_peers(&self, now: Instant) -> bool {
+        self.active && self.next_look <= now && self.targets.iter().any(|t| t.state == State::Silent)
+    }
+
+    /// Takes in what WireGuard says; nothing where the interface is gone.
+    pub(crate) fn handle_peers(&mut self, now: Instant, peers: &[PeerStatus]) {
+        // With many peers the answer is long: rarer then, so that looking costs a few percent at most.
+        let pause = Duration::from_millis(2 * self.targets.len() as u64);
+        self.next_look = now + pause.clamp(Duration::from_millis(10), Duration::from_millis(200));
+        for target in self.targets.iter_mut().filter(|target| target.state == State::Silent) {
+            let up = |peer: &PeerStatus| peer.key == target.key && !peer.last_handshake.is_zero();
+            if peers.iter().any(up) {
+                target.state = State::Asking(now);
+            }
+        }
+    }
+
+    /// Sends the echo requests that are due.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if !self.active {
+            return;
+        }
+        for target in &mut self.targets {
+            let State::Asking(due) = target.state else {
+                continue;
+            };
+            if due <= now {
+                let request = echo_request(self.v6, self.epoch, target.other);
+                // No route while the interface is gone, no endpoint yet: ask again.
+                let _ = self.echo.send_to(&request, &SocketAddr::new(target.address, 0).into());
+                target.state = State::Asking(now + PERIOD);
+            }
+        }
+    }
+
+    /// Reads what came in; returns the echoes of peers that had not answered before.
+    pub(crate) fn handle_input(&mut self, now: Instant) -> Vec<Event> {
+        let mut buffer = [0; 512];
+        let mut events = Vec::new();
+        while let Ok(length) = self.echo.read(&mut buffer) {
+            let Some((epoch, other)) = echo_reply(self.v6, &buffer[..length]) else {
+                continue;
+            };
+            let target = self.targets.iter_mut().find(|target| target.other == other);
+            if let Some(target) = target
+                && self.active
+                && epoch == self.epoch
+                && target.state != State::Answered
+            {
+                target.state = State::Answered;
+                events.push(Event::Echo { other, at_ns: monotonic_ns() });
+            }
+        }
+        while let Ok(length) = self.capture.read(&mut buffer) {
+            let Some(gossip) = gossip(&buffer[..length]) else {
+                continue;
+            };
+            if self.own.contains(&gossip.destination) && self.own.contains(&gossip.source) {
+                continue;
+            }
+            if self.own.contains(&gossip.source) {
+                self.gossip_bytes += gossip.payload;
+                self.gossip_packets += 1;
+                continue;
+            }
+            let from = |target: &&mut Target| target.address == gossip.source;
+            if let Some(target) = self.targets.iter_mut().find(from)
+                && self.active
+                && target.state == State::Silent
+            {
+                target.state = State::Asking(now);
+            }
+        }
+        events
+    }
+}
+
+/// CLOCK_MONOTONIC in nanoseconds.
+pub(crate) fn monotonic_ns() -> u64 {
+    let time = clock_gettime(ClockId::Monotonic);
+    // Both are positive: the clock starts with the machine.
+    time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
+}
+
+fn echo_request(v6: bool, epoch: u32, other: usize) -> Vec<u8> {
+    let mut message = vec![if v6 { 128 } else { 8 }, 0, 0, 0];
+    message.extend_from_slice(&ECHO_ID.to_be_bytes());
+    message.extend_from_slice(&[0, 0]);
+    message.extend_from_slice(&epoch.to_be_bytes());
+    message.extend_from_slice(&u32::try_from(other).unwrap_or(u32::MAX).to_be_bytes());
+    if !v6 {
+        // For ICMPv6 the kernel does it, as it needs the addresses.
+        let sum: u32 =
+            message.chunks_exact(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
+        let sum = (sum >> 16) + (sum & 0xffff);
+        let sum = !u16::try_from((sum >> 16) + (sum & 0xffff)).unwrap_or(0);
+        message[2..4].copy_from_slice(&sum.to_be_bytes());
+    }
+    message
+}
+
+/// The epoch and the peer of a reply to one of our requests. IPv4 raw sockets give the IP header too.
+fn echo_reply(v6: bool, packet: &[u8]) -> Option<(u32, usize)> {
+    let start = if v6 { 0 } else { usize::from(packet.first()? & 15) * 4 };
+    let message = packet.get(start..)?;
+    let kind = if v6 { 129 } else { 0 };
+    if *message.first()? != kind || message.get(4..6)? != ECHO_ID.to_be_bytes() {
+        return None;
+    }
+    let number = |at: usize| Some(u32::from_be_bytes(message.get(at..at + 4)?.try_into().ok()?));
+    Some((number(8)?, usize::try_from(number(12)?).ok()?))
+}
+
+/// A datagram from somebody's gossip port.
+struct Gossip {
+    source: IpAddr,
+    destination: IpAddr,
+    payload: u64,
+}
+
+fn gossip(packet: &[u8]) -> Option<Gossip> {
+    let v4 = |at: usize| Some(IpAddr::from(<[u8; 4]>::try_from(packet.get(at..at + 4)?).ok()?));
+    let v6 = |at: usize| Some(IpAddr::from(<[u8; 16]>::try_from(packet.get(at..at + 16)?).ok()?));
+    let (source, destination, udp) =
+        if packet.first()? >> 4 == 4 { (v4(12)?, v4(16)?, 20) } else { (v6(8)?, v6(24)?, 40) };
+    let length = u16::from_be_bytes(packet.get(udp + 4..udp + 6)?.try_into().ok()?);
+    Some(Gossip { source, destination, payload: u64::from(length).checked_sub(8)? })
+}
+
+/// Lets UDP from this source port through, over IPv4 without options or IPv6 without extension headers, and nothing
+/// else: the node's process sleeps while users' packets pass.
+fn gossip_filter(port: u16) -> [(u16, u8, u8, u32); 13] {
+    // Classic BPF: load byte 0x30, load half word 0x28, and 0x54, jump if equal 0x15, return 0x06.
+    let load_byte = |at| (0x30, 0, 0, at);
+    let load_half = |at| (0x28, 0, 0, at);
+    let jump = |value, yes, no| (0x15, yes, no, value);
+    let port = u32::from(port);
+    [
+        load_byte(0),
+        (0x54, 0, 0, 0xf0),
+        jump(0x40, 0, 4),
+        load_byte(9),
+        jump(17, 0, 7),
+        load_half(20),
+        jump(port, 4, 5),
+        load_byte(6),
+        jump(17, 0, 3),
+        load_half(40),
+        jump(port, 0, 1),
+        (0x06, 0, 0, 512),
+        (0x06, 0, 0, 0),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs classic BPF as far as our filter uses it.
+    fn passes(port: u16, packet: &[u8]) -> bool {
+        let program = gossip_filter(port);
+        let (mut at, mut accumulator) = (0, 0);
+        loop {
+            let (code, yes, no, k) = program[at];
+            at += 1;
+            match code {
+                0x30 => accumulator = u32::from(packet[k as usize]),
+                0x28 => {
+                    accumulator = u32::from(u16::from_be_bytes([packet[k as usize], packet[k as usize + 1]]))
+                }
+                0x54 => accumulator &= k,
+                0x15 => at += usize::from(if accumulator == k { yes } else { no }),
+                _ => return k > 0,
+            }
+        }
+    }
+
+    #[test]
+    fn the_filter_passes_gossip_only() {
+        let mut v4 = vec![0; 40];
+        v4[0] = 0x45;
+        v4[9] = 17;
+        v4[20..22].copy_from_slice(&1666_u16.to_be_bytes());
+        assert!(passes(1666, &v4));
+        assert!(!passes(1667, &v4));
+        v4[9] = 6;
+        assert!(!passes(1666, &v4));
+        let mut v6 = vec![0; 60];
+        v6[0] = 0x60;
+        v6[6] = 17;
+        v6[40..42].copy_from_slice(&1666_u16.to_be_bytes());
+        assert!(passes(1666, &v6));
+        v6[6] = 58;
+        assert!(!passes(1666, &v6));
+        assert!(!passes(1666, &[0; 60]));
+    }
+
+    #[test]
+    fn a_reply_is_known_again() {
+        let mut reply = vec![0x45; 20];
+        let mut message = echo_request(false, 3, 40);
+        let sum: u32 = message.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
+        assert_eq!((sum >> 16) + (sum & 0xffff), 0xffff, "a right checksum sums up to all ones");
+        assert_eq!(echo_reply(false, &[&reply[..], &message].concat()), None, "a request is no reply");
+        message[0] = 0;
+        reply.extend_from_slice(&message);
+        assert_eq!(echo_reply(false, &reply), Some((3, 40)));
+        let mut message = echo_request(true, 7, 1);
+        message[0] = 129;
+        assert_eq!(echo_reply(true, &message), Some((7, 1)));
+        assert_eq!(echo_reply(true, &message[..9]), None);
+    }
+}

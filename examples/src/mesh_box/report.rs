@@ -1,0 +1,236 @@
+//! What came out: pairs and times of one run, and what several runs have in common.
+
+use core::fmt;
+use core::time::Duration;
+
+use serde::Serialize;
+
+use super::protocol::Usage;
+
+/// Which ordered pairs had an echo, and when, counted from the start of the measurement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The nodes' names.
+    pub names: Vec<String>,
+    /// By asker, then by the asked. The diagonal is empty.
+    pub pairs: Vec<Vec<Option<Duration>>>,
+}
+
+impl Outcome {
+    pub(crate) const fn new(names: Vec<String>, pairs: Vec<Vec<Option<Duration>>>) -> Self {
+        Self { names, pairs }
+    }
+
+    /// How many ordered pairs there are.
+    #[must_use]
+    pub const fn total(&self) -> usize {
+        self.names.len() * self.names.len().saturating_sub(1)
+    }
+
+    /// How many of them had an echo.
+    #[must_use]
+    pub fn connected(&self) -> usize {
+        self.pairs.iter().flatten().flatten().count()
+    }
+
+    /// Whether all had one.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.connected() == self.total()
+    }
+
+    /// When this many ordered pairs had an echo; `None` if they have not. Zero pairs have it at zero.
+    #[must_use]
+    pub fn time_to(&self, pairs: usize) -> Option<Duration> {
+        let mut times: Vec<Duration> = self.pairs.iter().flatten().flatten().copied().collect();
+        times.sort_unstable();
+        match pairs {
+            0 => Some(Duration::ZERO),
+            pairs => times.get(pairs - 1).copied(),
+        }
+    }
+
+    /// When half of the pairs, rounded up, had an echo.
+    #[must_use]
+    pub fn time_to_half(&self) -> Option<Duration> {
+        self.time_to(self.total().div_ceil(2))
+    }
+
+    /// When the last pair had its echo.
+    #[must_use]
+    pub fn time_to_all(&self) -> Option<Duration> {
+        self.time_to(self.total())
+    }
+
+    /// Pairs without an echo, as "a → b".
+    #[must_use]
+    pub fn missing(&self) -> Vec<String> {
+        let mut missing = Vec::new();
+        for (from, row) in self.pairs.iter().enumerate() {
+            for (to, time) in row.iter().enumerate() {
+                if from != to && time.is_none() {
+                    missing.push(format!("{} → {}", self.names[from], self.names[to]));
+                }
+            }
+        }
+        missing
+    }
+}
+
+/// One repetition, as `--json` prints it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Run {
+    /// What chance came from.
+    pub seed: u64,
+    /// Ordered pairs with an echo.
+    pub pairs_connected: usize,
+    /// Ordered pairs.
+    pub pairs_total: usize,
+    /// When half of them had one, ms; `null` if never.
+    pub half_ms: Option<f64>,
+    /// When all of them had one, ms; `null` if never.
+    pub all_ms: Option<f64>,
+    /// The first pairs without one, at most 20.
+    pub missing: Vec<String>,
+    /// Largest resident memory of a daemon when the run ended, bytes.
+    pub daemon_resident_bytes_max: u64,
+    /// Largest peak of a daemon, bytes.
+    pub daemon_peak_bytes_max: u64,
+    /// Mean processor time of a daemon, ms.
+    pub daemon_cpu_ms_mean: f64,
+    /// Mean UDP payload that a daemon sent from its gossip port, bytes.
+    pub gossip_bytes_mean: f64,
+    /// Mean number of datagrams it was in.
+    pub gossip_packets_mean: f64,
+    /// Each daemon, in the order of the nodes.
+    pub daemons: Vec<Usage>,
+    /// Time of each pair's first echo, ms, by asker, then by the asked; `null` on the diagonal and for none.
+    pub pair_ms: Vec<Vec<Option<f64>>>,
+    /// The nodes' names.
+    pub nodes: Vec<String>,
+}
+
+impl Run {
+    /// Sums a run up.
+    #[must_use]
+    pub fn new(seed: u64, outcome: &Outcome, daemons: Vec<Usage>) -> Self {
+        let mean = |value: fn(&Usage) -> u64| {
+            let sum: u64 = daemons.iter().map(value).sum();
+            sum as f64 / daemons.len().max(1) as f64
+        };
+        Self {
+            seed,
+            pairs_connected: outcome.connected(),
+            pairs_total: outcome.total(),
+            half_ms: outcome.time_to_half().map(ms),
+            all_ms: outcome.time_to_all().map(ms),
+            missing: outcome.missing().into_iter().take(20).collect(),
+            daemon_resident_bytes_max: daemons.iter().map(|usage| usage.resident_bytes).max().unwrap_or(0),
+            daemon_peak_bytes_max: daemons.iter().map(|usage| usage.peak_bytes).max().unwrap_or(0),
+            daemon_cpu_ms_mean: mean(|usage| usage.cpu_ns) / 1e6,
+            gossip_bytes_mean: mean(|usage| usage.gossip_bytes),
+            gossip_packets_mean: mean(|usage| usage.gossip_packets),
+            daemons,
+            pair_ms: outcome.pairs.iter().map(|row| row.iter().map(|time| time.map(ms)).collect()).collect(),
+            nodes: outcome.names.clone(),
+        }
+    }
+}
+
+/// Pairs, times, memory, processor, gossip: one line.
+impl fmt::Display for Run {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = |time: Option<f64>| time.map_or_else(|| "never".into(), |ms| format!("{ms:.0} ms"));
+        write!(
+            formatter,
+            "{}/{} pairs, half in {}, all in {}; a daemon: {:.1} MB, {:.1} ms CPU, {:.0} B of gossip in {:.0} packets",
+            self.pairs_connected,
+            self.pairs_total,
+            time(self.half_ms),
+            time(self.all_ms),
+            self.daemon_resident_bytes_max as f64 / 1e6,
+            self.daemon_cpu_ms_mean,
+            self.gossip_bytes_mean,
+            self.gossip_packets_mean,
+        )
+    }
+}
+
+/// Percentiles over runs.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// How many runs.
+    pub runs: usize,
+    /// How many of them connected every pair.
+    pub complete: usize,
+    /// Median time to all pairs, ms; `null` when half of the runs or more never got there.
+    pub all_ms_p50: Option<f64>,
+    /// 95th percentile (nearest rank) of it.
+    pub all_ms_p95: Option<f64>,
+    /// Median time to half of the pairs, ms.
+    pub half_ms_p50: Option<f64>,
+    /// 95th percentile of it.
+    pub half_ms_p95: Option<f64>,
+}
+
+impl Summary {
+    /// Over all runs; one that never got there counts as the longest.
+    #[must_use]
+    pub fn new(runs: &[Run]) -> Self {
+        let all: Vec<_> = runs.iter().map(|run| run.all_ms).collect();
+        let half: Vec<_> = runs.iter().map(|run| run.half_ms).collect();
+        Self {
+            runs: runs.len(),
+            complete: all.iter().flatten().count(),
+            all_ms_p50: percentile(&all, 50),
+            all_ms_p95: percentile(&all, 95),
+            half_ms_p50: percentile(&half, 50),
+            half_ms_p95: percentile(&half, 95),
+        }
+    }
+}
+
+fn ms(time: Duration) -> f64 {
+    // To a hundredth: more is noise.
+    (time.as_secs_f64() * 1e5).round() / 100.0
+}
+
+/// Nearest rank: the smallest value that `percent` of all are not above. `None` values are above all others.
+fn percentile(values: &[Option<f64>], percent: usize) -> Option<f64> {
+    let mut known: Vec<f64> = values.iter().flatten().copied().collect();
+    known.sort_unstable_by(f64::total_cmp);
+    let rank = (values.len() * percent).div_ceil(100).max(1);
+    known.get(rank - 1).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(times: [[Option<u64>; 3]; 3]) -> Outcome {
+        let pairs = times.iter().map(|row| row.iter().map(|ms| ms.map(Duration::from_millis)).collect());
+        Outcome::new(["a", "b", "c"].map(String::from).to_vec(), pairs.collect())
+    }
+
+    #[test]
+    fn times_are_counted_over_ordered_pairs() {
+        let whole =
+            outcome([[None, Some(10), Some(20)], [Some(30), None, Some(40)], [Some(50), Some(60), None]]);
+        assert!(whole.is_complete());
+        assert_eq!(whole.time_to_half(), Some(Duration::from_millis(30)));
+        assert_eq!(whole.time_to_all(), Some(Duration::from_millis(60)));
+        let part = outcome([[None, Some(10), None], [Some(30), None, Some(40)], [None, Some(60), None]]);
+        assert_eq!((part.connected(), part.total()), (4, 6));
+        assert_eq!(part.time_to_all(), None);
+        assert_eq!(part.missing(), ["a → c", "c → a"]);
+    }
+
+    #[test]
+    fn a_run_that_never_got_there_is_the_slowest() {
+        assert_eq!(percentile(&[Some(3.0), Some(1.0), Some(2.0)], 50), Some(2.0));
+        assert_eq!(percentile(&[Some(3.0), Some(1.0), None], 50), Some(3.0));
+        assert_eq!(percentile(&[Some(3.0), None, None], 50), None);
+        assert_eq!(percentile(&[Some(3.0)], 95), Some(3.0));
+        assert_eq!(percentile(&[], 50), None);
+    }
+}

@@ -1,0 +1,46 @@
+//! `check`: everything that is wrong with a configuration, in one go.
+
+use super::output::{FAILED, complain, print};
+use super::{CAPACITY, meant_a_command};
+use std::path::Path;
+use std::process::ExitCode;
+use wgautomesh::config::{Config, Report, load};
+
+/// Checks `file`. What `run` does first is the same call, so success here is success there.
+pub(crate) fn check(file: &Path) -> ExitCode {
+    match load(file, CAPACITY) {
+        Ok((config, report)) => {
+            complain(&lines(&report));
+            print(&format!("{}: good: {}\n", file.display(), gist(&config, &report)))
+        }
+        Err(report) => {
+            complain(&lines(&report));
+            complain(&meant_a_command(file).unwrap_or_default());
+            // About a file that could not even be read, there is nothing to sum up.
+            if report.errors().all(|error| error.at.is_some()) {
+                let name = file.display();
+                complain(&format!("{name}: wgautomesh does not start with this: {}\n", report.summary()));
+            }
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// A report as text.
+pub(super) fn lines(report: &Report) -> String {
+    report.lines().map(|line| line + "\n").collect()
+}
+
+/// What a good configuration amounts to.
+fn gist(config: &Config, report: &Report) -> String {
+    let peers = config.peers().len();
+    let reachable = config.peers().iter().filter(|peer| peer.endpoint().is_some()).count();
+    let warnings = report.summary();
+    format!(
+        "interface {}, gossip port {}, {peers} peer{}, {reachable} with an endpoint{}{warnings}",
+        config.interface(),
+        config.gossip_port(),
+        if peers == 1 { "" } else { "s" },
+        if warnings.is_empty() { "" } else { "; " },
+    )
+}

@@ -1,0 +1,131 @@
+//! `--help`, of the whole and of each command.
+
+/// What help is wanted about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Topic {
+    General,
+    Run,
+    Check,
+    Genkey,
+    Status,
+}
+
+impl Topic {
+    /// The topic of a command line on which `command` was given before `--help`.
+    pub(crate) fn of(command: Option<&str>) -> Self {
+        match command {
+            Some("run") => Self::Run,
+            Some("check") => Self::Check,
+            Some("genkey") => Self::Genkey,
+            Some("status") => Self::Status,
+            _ => Self::General,
+        }
+    }
+}
+
+/// The text, at most 80 columns wide.
+pub(crate) fn text(topic: Topic) -> &'static str {
+    match topic {
+        Topic::General => GENERAL,
+        Topic::Run => RUN,
+        Topic::Check => CHECK,
+        Topic::Genkey => GENKEY,
+        Topic::Status => STATUS,
+    }
+}
+
+const GENERAL: &str = "\
+wgautomesh connects the peers of a WireGuard interface with each other, directly
+and through NATs, without a server.
+
+Usage:
+  wgautomesh [FILE]            mesh the interface that FILE names
+  wgautomesh run [FILE]        the same
+  wgautomesh check [FILE]      say everything that is wrong with FILE
+  wgautomesh genkey            print a new gossip secret
+  wgautomesh status            show the peers of a running wgautomesh
+  wgautomesh COMMAND --help    more about one command
+
+FILE is a TOML file, /etc/wgautomesh.toml if none is given. A first word that is
+the name of a command is that command; write ./run for a file called \"run\".
+
+Options:
+  -h, --help       print this
+  -V, --version    print the version
+
+Environment:
+  WGAUTOMESH_LOG           how much to log: error, warn, info (the default),
+                           debug, trace or off
+  WGAUTOMESH_RUNTIME_DIR   where the control sockets are, instead of
+                           /run/wgautomesh
+
+Exit status: 0 done; 1 it could not be done; 2 the command line makes no sense.
+";
+
+const RUN: &str = "\
+Meshes the interface that a configuration file names, until SIGTERM or SIGINT.
+
+Usage: wgautomesh run [FILE]
+       wgautomesh [FILE]
+
+FILE is /etc/wgautomesh.toml if none is given. It needs CAP_NET_ADMIN, or root.
+The interface may appear later and may come and go: it is never created here.
+Log lines go to standard error; WGAUTOMESH_LOG sets how many.
+";
+
+const CHECK: &str = "\
+Says everything that is wrong with a configuration file.
+
+Usage: wgautomesh check [FILE]
+
+FILE is /etc/wgautomesh.toml if none is given. Each finding is one line,
+
+    FILE:LINE:COLUMN: error: KEY: what is wrong; fix: what to do
+
+An error keeps the daemon from starting; a warning is most likely a mistake; a
+note says what has no effect in this version.
+
+Exit status: 0 exactly when `run` would start with this file, 1 otherwise.
+";
+
+const GENKEY: &str = "\
+Prints a new random gossip secret: 32 bytes in base64.
+
+Usage: wgautomesh genkey
+
+Every node of a mesh needs the same secret. To keep it from other users:
+
+    (umask 077; wgautomesh genkey > /etc/wgautomesh.secret)
+
+and in the configuration: gossip_secret_file = \"/etc/wgautomesh.secret\"
+";
+
+const STATUS: &str = "\
+Shows a running wgautomesh: the node itself and what it knows of each peer.
+
+Usage: wgautomesh status [--json] [--interface NAME | FILE]
+
+  -i, --interface NAME   the WireGuard interface that it meshes
+  FILE                   the configuration file it was started with
+  --json                 the whole status as one JSON document
+
+Neither is needed where only one wgautomesh runs. Peers that are not connected
+come first, each with the last reason. Only root, and the user that the daemon
+runs as, may ask.
+
+Exit status: 0 shown; 1 no wgautomesh answered.
+";
+
+#[cfg(test)]
+mod tests {
+    use super::{Topic, text};
+
+    #[test]
+    fn fits_a_terminal() {
+        for topic in [Topic::General, Topic::Run, Topic::Check, Topic::Genkey, Topic::Status] {
+            for line in text(topic).lines() {
+                assert!(line.len() <= 80, "{topic:?}: {line}");
+            }
+        }
+    }
+}

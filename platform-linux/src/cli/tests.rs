@@ -1,0 +1,94 @@
+//! Tests of how a command line is read.
+
+use super::help::Topic;
+use super::status::Whose;
+use super::{Command, meant_a_command, parse};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use wgautomesh::config::InterfaceName;
+
+fn read(words: &str) -> Result<Command, String> {
+    let words: Vec<OsString> = words.split_whitespace().map(OsString::from).collect();
+    parse([OsString::from("wgautomesh")].into_iter().chain(words)).map_err(|usage| usage.to_string())
+}
+
+#[test]
+fn reads_what_it_should() {
+    let file = |path: &str| PathBuf::from(path);
+    let interface = || Whose::Interface(InterfaceName::parse("wg0").unwrap());
+    for (words, command) in [
+        ("", Command::Run { file: file("/etc/wgautomesh.toml") }),
+        ("mesh.toml", Command::Run { file: file("mesh.toml") }),
+        ("run", Command::Run { file: file("/etc/wgautomesh.toml") }),
+        ("run mesh.toml", Command::Run { file: file("mesh.toml") }),
+        ("./run", Command::Run { file: file("./run") }),
+        ("run run", Command::Run { file: file("run") }),
+        ("-- mesh.toml", Command::Run { file: file("mesh.toml") }),
+        ("run -- -mesh.toml", Command::Run { file: file("-mesh.toml") }),
+        ("check", Command::Check { file: file("/etc/wgautomesh.toml") }),
+        ("check check", Command::Check { file: file("check") }),
+        ("genkey", Command::Genkey),
+        ("status", Command::Status { whose: Whose::TheOnlyOne, json: false }),
+        ("status --json", Command::Status { whose: Whose::TheOnlyOne, json: true }),
+        ("status --interface wg0", Command::Status { whose: interface(), json: false }),
+        ("status --interface=wg0 --json", Command::Status { whose: interface(), json: true }),
+        ("status -i wg0", Command::Status { whose: interface(), json: false }),
+        ("status -iwg0", Command::Status { whose: interface(), json: false }),
+        ("status a.toml", Command::Status { whose: Whose::ConfiguredBy(file("a.toml")), json: false }),
+        ("--help", Command::Help(Topic::General)),
+        ("-h", Command::Help(Topic::General)),
+        ("check --help", Command::Help(Topic::Check)),
+        ("run -h", Command::Help(Topic::Run)),
+        ("genkey --help", Command::Help(Topic::Genkey)),
+        ("status --help", Command::Help(Topic::Status)),
+        ("--version", Command::Version),
+        ("-V", Command::Version),
+        ("run --version", Command::Version),
+    ] {
+        assert_eq!(read(words), Ok(command), "{words:?}");
+    }
+}
+
+#[test]
+fn says_what_makes_no_sense() {
+    for (words, complaint) in [
+        ("a.toml b.toml", "one argument too many: \"b.toml\""),
+        ("check a b", "one argument too many: \"b\""),
+        ("genkey 32", "one argument too many: \"32\""),
+        ("--halp", "unknown option \"--halp\"; did you mean --help?"),
+        ("--frobnicate", "unknown option \"--frobnicate\""),
+        ("-x", "unknown option \"-x\""),
+        ("--json", "the option --json does not go with this command"),
+        ("run --interface wg0", "the option --interface does not go with this command"),
+        ("status --interface", "missing argument for option '--interface'"),
+        (
+            "status --interface wg/0",
+            "--interface \"wg/0\" cannot be an interface: '/' is not allowed in a name; give the \
+                                     WireGuard interface as `ip link` shows it, \"wg0\" for instance",
+        ),
+        ("status --interface wg0 a.toml", "give either --interface or a file, not both"),
+        ("status --json=yes", "unexpected argument for option '--json': \"yes\""),
+    ] {
+        assert_eq!(read(words), Err(complaint.to_owned()), "{words:?}");
+    }
+    let empty = parse([OsString::from("wgautomesh"), OsString::new()]).unwrap_err();
+    assert_eq!(empty.to_string(), "the name of the file is empty");
+}
+
+/// A path need not be text.
+#[test]
+fn a_path_may_be_any_bytes() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let odd = OsString::from_vec(vec![b'm', 0xff, b'.']);
+    let command = parse([OsString::from("wgautomesh"), OsString::from("check"), odd.clone()]).unwrap();
+    assert_eq!(command, Command::Check { file: odd.into() });
+}
+
+#[test]
+fn suggests_a_command_only_for_a_file_that_is_not_there() {
+    let suggested = |word: &str| meant_a_command(Path::new(word));
+    assert!(suggested("stauts").unwrap().contains("`wgautomesh status`"));
+    assert!(suggested("help").unwrap().contains("`wgautomesh --help`"));
+    assert_eq!(suggested("mesh.toml"), None);
+    assert_eq!(suggested("/dev/null"), None);
+}

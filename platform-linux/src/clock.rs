@@ -1,0 +1,112 @@
+//! The engine's time: microseconds of `CLOCK_BOOTTIME`.
+//!
+//! That clock never runs backwards and, unlike `CLOCK_MONOTONIC`, counts the time a machine was suspended: NAT mappings
+//! and sessions age then too. The wall clock is not read anywhere.
+
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use rustix::time::{
+    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime,
+    timerfd_create, timerfd_settime,
+};
+use wgautomesh_core::Instant;
+
+const ZERO: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+
+/// The time since the machine was booted.
+#[must_use]
+pub fn now() -> Instant {
+    let now = clock_gettime(ClockId::Boottime);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    let micros = u64::try_from(now.tv_nsec).unwrap_or(0) / 1_000;
+    Instant::from_micros(seconds.saturating_mul(1_000_000).saturating_add(micros))
+}
+
+/// Wakes the loop at an instant of [`now`]'s clock, with the kernel's precision instead of the millisecond of
+/// `poll`, and at once when the instant has passed while the machine was suspended.
+pub(crate) struct Alarm {
+    timer: OwnedFd,
+    armed: Option<Instant>,
+}
+
+impl Alarm {
+    pub(crate) fn new() -> io::Result<Self> {
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        Ok(Self { timer: timerfd_create(TimerfdClockId::Boottime, flags)?, armed: None })
+    }
+
+    /// Makes the file readable from `at` on; `None` disarms it. Costs a system call only when `at` changes.
+    pub(crate) fn set(&mut self, at: Option<Instant>) -> io::Result<()> {
+        if self.armed == at {
+            return Ok(());
+        }
+        let value = match at {
+            None => ZERO,
+            Some(at) => {
+                // An all-zero time would disarm the timer.
+                let micros = at.as_micros().max(1);
+                // Both fit: a u64 of microseconds is 2^44 seconds, and the remainder is below 10^9.
+                Timespec { tv_sec: (micros / 1_000_000) as _, tv_nsec: (micros % 1_000_000 * 1_000) as _ }
+            }
+        };
+        let time = Itimerspec { it_interval: ZERO, it_value: value };
+        timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &time)?;
+        self.armed = at;
+        Ok(())
+    }
+
+    /// To be called once the file was readable: the alarm that has gone off is no longer set.
+    pub(crate) fn clear(&mut self) {
+        let mut expirations = [0u8; 8];
+        // Not readable after all is no harm: the next `set` arms it anew.
+        let _ = rustix::io::read(&self.timer, &mut expirations);
+        self.armed = None;
+    }
+}
+
+impl AsFd for Alarm {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.timer.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::event::{PollFd, PollFlags, poll};
+    use wgautomesh_core::Duration;
+
+    use super::*;
+
+    fn readable(alarm: &Alarm, timeout: Option<&Timespec>) -> bool {
+        poll(&mut [PollFd::new(alarm, PollFlags::IN)], timeout).expect("poll") == 1
+    }
+
+    #[test]
+    fn goes_off_at_its_instant_and_not_when_disarmed() {
+        let mut alarm = Alarm::new().expect("timerfd");
+        assert!(!readable(&alarm, Some(&ZERO)), "never set");
+        let at = now() + Duration::from_millis(2);
+        alarm.set(Some(at)).expect("settime");
+        assert!(readable(&alarm, None));
+        assert!(now() >= at);
+        alarm.clear();
+        assert!(!readable(&alarm, Some(&ZERO)), "cleared");
+        alarm.set(Some(Instant::from_micros(0))).expect("settime");
+        assert!(readable(&alarm, None), "an instant in the past goes off at once");
+        alarm.set(None).expect("settime");
+        assert!(!readable(&alarm, Some(&ZERO)), "disarmed");
+    }
+
+    #[test]
+    fn never_runs_backwards() {
+        let mut last = now();
+        for _ in 0..1_000 {
+            let next = now();
+            assert!(next >= last);
+            last = next;
+        }
+    }
+}

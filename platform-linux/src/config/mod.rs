@@ -1,0 +1,133 @@
+//! The configuration: what a node is told by its administrator.
+//!
+//! *Parse, don't validate*: a [`Config`] that exists is right. It is made by [`load`] from a TOML file, or through a
+//! [`Draft`] by another front end; either way everything that is wrong is reported in one go, each finding with its
+//! place, the reason and the remedy.
+//!
+//! # The file
+//! The TOML of the original wgautomesh, unchanged:
+//!
+//! | key | | meaning |
+//! |---|---|---|
+//! | `interface` | required | the WireGuard interface, which must be there or come later; it is never created |
+//! | `gossip_port` | required | UDP port of the gossip inside the mesh, the same on every node |
+//! | `gossip_secret` | one of these two | the secret all nodes share |
+//! | `gossip_secret_file` | | a file that holds it; line ends at its end are not part of the secret |
+//! | `persist_file` | optional | accepted, not active yet |
+//! | `lan_discovery` | optional | accepted, not active yet |
+//! | `upnp_forward_external_port` | optional | accepted, not active yet |
+//! | `ipv6` | optional | of a fork; IPv6 is always on here |
+//! | `[[peers]]` `pubkey` | required | the peer's public key |
+//! | `[[peers]]` `address` | required | its address inside the mesh, IPv4 or IPv6 |
+//! | `[[peers]]` `endpoint` | optional | where it can be reached: `ip:port`, `[ipv6]:port` or `name:port` |
+//! | `[[peers]]` `name` | optional | what people call it; new here |
+//!
+//! Relative paths are relative to the directory the daemon is started in. Keys that are not known get a warning, as the
+//! original ignores them. An entry with the node's own key is allowed: whoever lists every node lists itself; the
+//! configuration does not know that key, the daemon does.
+
+mod draft;
+mod endpoint;
+mod report;
+mod secret;
+mod suggest;
+#[cfg(feature = "toml")]
+mod toml;
+mod values;
+
+#[cfg(all(test, feature = "toml"))]
+mod tests;
+
+pub use draft::{Draft, Field, PeerDraft};
+pub use endpoint::Endpoint;
+pub use report::{Fault, Finding, Located, Position, Report, Severity, quoted};
+pub use secret::{Secret, SecretFile, exposure, read_secret_file};
+pub use suggest::nearest;
+#[cfg(feature = "toml")]
+pub use toml::{interface_of, load};
+pub use values::{InterfaceName, PeerName, parse_mesh_address, parse_port, parse_public_key, short_key};
+
+use core::net::IpAddr;
+use core::num::NonZeroU16;
+use std::path::{Path, PathBuf};
+use wgautomesh_core::PublicKey;
+
+/// A right configuration.
+pub struct Config {
+    interface: InterfaceName,
+    gossip_port: NonZeroU16,
+    secret: Secret,
+    persist_file: Option<PathBuf>,
+    lan_discovery: bool,
+    upnp_forward_external_port: Option<NonZeroU16>,
+    peers: Vec<Peer>,
+}
+
+impl Config {
+    /// The WireGuard interface of the mesh. Whether it exists is not known here.
+    pub fn interface(&self) -> &InterfaceName {
+        &self.interface
+    }
+
+    /// The UDP port of the gossip inside the mesh.
+    pub fn gossip_port(&self) -> NonZeroU16 {
+        self.gossip_port
+    }
+
+    /// The secret that all nodes share.
+    pub fn secret(&self) -> &Secret {
+        &self.secret
+    }
+
+    /// Where to keep what was learned over a restart.
+    pub fn persist_file(&self) -> Option<&Path> {
+        self.persist_file.as_deref()
+    }
+
+    /// Whether to look for peers on the LAN.
+    pub fn lan_discovery(&self) -> bool {
+        self.lan_discovery
+    }
+
+    /// The external port to ask the router for.
+    pub fn upnp_forward_external_port(&self) -> Option<NonZeroU16> {
+        self.upnp_forward_external_port
+    }
+
+    /// The peers: keys and addresses are each unique, and there are no more than the capacity the configuration was
+    /// checked against. One of them may be this node itself.
+    pub fn peers(&self) -> &[Peer] {
+        &self.peers
+    }
+}
+
+/// A configured peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    key: PublicKey,
+    address: IpAddr,
+    endpoint: Option<Endpoint>,
+    name: Option<PeerName>,
+}
+
+impl Peer {
+    /// Its WireGuard public key.
+    pub fn key(&self) -> &PublicKey {
+        &self.key
+    }
+
+    /// Its address inside the mesh; never an IPv4 address in IPv6 form.
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// Where it can be reached at first, if the administrator knows.
+    pub fn endpoint(&self) -> Option<&Endpoint> {
+        self.endpoint.as_ref()
+    }
+
+    /// What people call it.
+    pub fn name(&self) -> Option<&PeerName> {
+        self.name.as_ref()
+    }
+}

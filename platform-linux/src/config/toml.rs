@@ -1,0 +1,481 @@
+//! The TOML front end: bytes of a file in, a [`Draft`] out, every value with its line and column.
+//!
+//! It walks the spanned document of the `toml` crate rather than deserializing, since serde stops at the first error
+//! and knows no place for one found later.
+
+use super::Config;
+use super::draft::{Draft, Field, PeerDraft};
+use super::endpoint::Endpoint;
+use super::report::{Fault, Located, Position, Report, Severity, quoted};
+use super::secret::{Secret, exposure, why_unreadable};
+use super::suggest::nearest;
+use super::values::{InterfaceName, PeerName, parse_mesh_address, parse_public_key};
+use ::toml::Spanned;
+use ::toml::de::{DeArray, DeTable, DeValue};
+use core::num::NonZeroU16;
+use core::ops::Range;
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
+
+/// The largest file that is read, in bytes: 1024 peers with every key take a quarter of a megabyte.
+const LARGEST_FILE: u64 = 4 * 1024 * 1024;
+
+/// The most mistakes of syntax that are reported: a file that is not TOML at all has one on each line.
+const MOST_SYNTAX_ERRORS: usize = 20;
+
+/// Reads, parses and checks a configuration file. `capacity` is the largest number of peers this binary can hold.
+///
+/// The report beside the configuration holds warnings and notes only.
+///
+/// # Errors
+/// The report, with at least one error, when the daemon cannot start with this file.
+pub fn load(path: &Path, capacity: usize) -> Result<(Config, Report), Report> {
+    let mut report = Report::new(path.to_string_lossy());
+    let config = read(path, &mut report).and_then(|file| {
+        let draft = parse(&file.bytes, &mut report)?;
+        if let Field::Given(Located { at, .. }) = draft.secret
+            && let Some(exposed) = exposure(path, file.mode)
+        {
+            report.warn(at, "gossip_secret", exposed);
+        }
+        draft.finish(capacity, &mut report)
+    });
+    report.sort();
+    match config {
+        Some(config) => Ok((config, report)),
+        None => Err(report),
+    }
+}
+
+/// Only the interface a file names, whatever else is wrong with it: enough to find the daemon's control socket.
+///
+/// # Errors
+/// The report when there is no interface to be read from the file.
+pub fn interface_of(path: &Path) -> Result<InterfaceName, Report> {
+    let mut report = Report::new(path.to_string_lossy());
+    let draft = read(path, &mut report).and_then(|file| parse(&file.bytes, &mut report));
+    match draft.map(|draft| draft.interface) {
+        Some(Field::Given(Located { value, .. })) => return Ok(value),
+        Some(Field::Absent) => {
+            let fix = "name one with --interface";
+            report.error(Position::START, "interface", Fault::new("the file names no interface", fix));
+        }
+        Some(Field::Refused) | None => {}
+    }
+    report.sort();
+    Err(report)
+}
+
+struct Source {
+    bytes: Zeroizing<Vec<u8>>,
+    mode: u32,
+}
+
+fn read(path: &Path, report: &mut Report) -> Option<Source> {
+    let attempt = || -> std::io::Result<Source> {
+        let file = File::open(path)?;
+        let metadata = file.metadata()?;
+        // Room for all of it from the start: a growing vector would leave copies of an inline secret behind.
+        let size = usize::try_from(metadata.len().min(LARGEST_FILE)).unwrap_or(0);
+        let mut bytes = Zeroizing::new(Vec::with_capacity(size.max(64 * 1024) + 1));
+        file.take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
+        Ok(Source { bytes, mode: metadata.mode() })
+    };
+    match attempt() {
+        Ok(source) if source.bytes.len() as u64 > LARGEST_FILE => {
+            let what = format!("is larger than {} MiB: this cannot be a configuration", LARGEST_FILE >> 20);
+            report.add(Severity::Error, None, "", Fault::new(what, ""));
+            None
+        }
+        Ok(source) => Some(source),
+        Err(error) => {
+            let (why, fix) = why_unreadable(&error);
+            report.add(Severity::Error, None, "", Fault::new(format!("cannot be read: {why}"), fix));
+            None
+        }
+    }
+}
+
+/// Parses the text of a file. `None` when there was too little order in it to go on.
+pub(super) fn parse(bytes: &[u8], report: &mut Report) -> Option<Draft> {
+    let text = decode(bytes, report)?;
+    if looks_like_wg_quick(text) {
+        let what = "this is a wg-quick file (INI), which configures WireGuard itself; wgautomesh has a file of its own";
+        let fix = "keep this one for wg-quick and write a TOML file with interface, gossip_port, a secret and [[peers]]";
+        report.add(Severity::Error, None, "", Fault::new(what, fix));
+        return None;
+    }
+    let lines = Lines::new(text);
+    let (document, mistakes) = DeTable::parse_recoverable(text);
+    let mut broken_lines: Vec<u32> = Vec::new();
+    let mut duplicates: Vec<(Position, &str)> = Vec::new();
+    for mistake in mistakes.iter().take(MOST_SYNTAX_ERRORS) {
+        let span = mistake.span().unwrap_or(text.len()..text.len());
+        let at = lines.position(span.start);
+        if mistake.message() == "duplicate key" {
+            duplicates.push((at, text.get(span).unwrap_or_default()));
+        } else if !broken_lines.contains(&at.line) {
+            // The parser recovers and stumbles over the rest of the same line: one finding for it is enough.
+            broken_lines.push(at.line);
+            report.error(at, "", syntax(mistake.message(), lines.line(at.line)));
+        }
+    }
+    if broken_lines.iter().any(|&line| lines.line(line).trim_start().starts_with('[')) {
+        // Without its heading, what follows was taken for part of something else: anything said about it may be wrong.
+        return None;
+    }
+    for (at, key) in duplicates {
+        report.error(at, key, duplicate());
+    }
+    let before = report.findings().len();
+    let draft = Walk { lines: &lines, report }.document(document.into_inner());
+    if broken_lines.is_empty() {
+        return Some(draft);
+    }
+    // What the parser made of a broken line, and what it lost by it, must not be held against the user a second time.
+    let mut index = 0;
+    report.retain(|finding| {
+        index += 1;
+        index <= before || finding.at.is_none_or(|at| !broken_lines.contains(&at.line))
+    });
+    None
+}
+
+/// UTF-8 text, without the mark that some editors put in front.
+fn decode<'a>(bytes: &'a [u8], report: &mut Report) -> Option<&'a str> {
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        let fault = Fault::new("the file is UTF-16 text, TOML is UTF-8", "save it as UTF-8");
+        report.error(Position::START, "", fault);
+        return None;
+    }
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    match core::str::from_utf8(bytes) {
+        Ok(text) => Some(text),
+        Err(error) => {
+            let good = bytes.get(..error.valid_up_to()).and_then(|good| core::str::from_utf8(good).ok());
+            let good = good.unwrap_or_default();
+            let byte = bytes.get(good.len()).copied().unwrap_or_default();
+            let what = format!("the byte 0x{byte:02x} is not UTF-8, and TOML is UTF-8");
+            report.error(
+                Lines::new(good).position(good.len()),
+                "",
+                Fault::new(what, "save the file as UTF-8"),
+            );
+            None
+        }
+    }
+}
+
+/// wg-quick's sections; they are not TOML that means anything here, and what is in them must not be echoed.
+fn looks_like_wg_quick(text: &str) -> bool {
+    text.lines().map(str::trim).any(|line| {
+        line.eq_ignore_ascii_case("[interface]")
+            || line.eq_ignore_ascii_case("[peer]")
+            || line.split('=').next().is_some_and(|key| key.trim().eq_ignore_ascii_case("privatekey"))
+    })
+}
+
+fn duplicate() -> Fault {
+    Fault::new("is there a second time, and a key can have one value only", "remove one of the two")
+}
+
+/// A mistake of syntax in the words of the parser, with a remedy for the ones people make.
+fn syntax(message: &str, line: &str) -> Fault {
+    let value = line.split_once('=').map(|(_, value)| value.trim());
+    let fix = match value {
+        Some(_) if message.contains("escape") => "use single quotes around a value with backslashes in it",
+        Some("") => "give the key a value, or remove the line",
+        Some(value) if value.starts_with(['“', '”', '‘', '’', '„', '«']) => {
+            "use plain quotes (\"), not typographic ones"
+        }
+        Some(value) if value.starts_with('"') || value.starts_with('\'') => {
+            "close the quotes at the end of the value, and write nothing but a comment after them"
+        }
+        Some("True" | "TRUE" | "False" | "FALSE" | "yes" | "no" | "on" | "off") => "write true or false",
+        Some(value) if value.starts_with(|c: char| c.is_ascii_digit() || c == '+' || c == '-') => {
+            "write a plain number, or put the value into quotes if it is text"
+        }
+        Some(_) => "put text values into quotes: key = \"value\"",
+        None if line.trim_start().starts_with('[') => "write the heading of a peer as [[peers]]",
+        None if line.contains(':') => "write key = value, this is TOML",
+        None => "write key = value, one to a line; a comment begins with #",
+    };
+    let message = message.strip_suffix(", expected nothing").unwrap_or(message);
+    Fault::new(format!("not TOML: {message}"), fix)
+}
+
+const TOP_KEYS: [&str; 9] = [
+    "interface",
+    "gossip_port",
+    "gossip_secret",
+    "gossip_secret_file",
+    "persist_file",
+    "lan_discovery",
+    "upnp_forward_external_port",
+    "ipv6",
+    "peers",
+];
+const PEER_KEYS: [&str; 4] = ["pubkey", "address", "endpoint", "name"];
+
+/// What people write from the habit of other tools, and what it is called here.
+const SYNONYMS: [(&str, &str); 16] = [
+    ("allowed_ips", "address"),
+    ("allowedips", "address"),
+    ("device", "interface"),
+    ("host", "endpoint"),
+    ("ifname", "interface"),
+    ("ip", "address"),
+    ("key", "pubkey"),
+    ("node", "peers"),
+    ("nodes", "peers"),
+    ("password", "gossip_secret"),
+    ("port", "gossip_port"),
+    ("public_key", "pubkey"),
+    ("publickey", "pubkey"),
+    ("secret", "gossip_secret"),
+    ("secret_file", "gossip_secret_file"),
+    ("upnp", "upnp_forward_external_port"),
+];
+
+/// The walk through a document.
+struct Walk<'a, 't> {
+    lines: &'a Lines<'t>,
+    report: &'a mut Report,
+}
+
+type Entry<'t> = Spanned<DeValue<'t>>;
+
+impl<'t> Walk<'_, 't> {
+    fn document(mut self, table: DeTable<'t>) -> Draft {
+        let mut draft = Draft::default();
+        for (key, value) in table {
+            let at = self.lines.position(key.span().start);
+            match key.get_ref().as_ref() {
+                "interface" => draft.interface = self.text("interface", value, InterfaceName::parse),
+                "gossip_port" => draft.gossip_port = self.port("gossip_port", value),
+                "gossip_secret" => draft.secret = self.secret(value),
+                "gossip_secret_file" => draft.secret_file = self.path("gossip_secret_file", value),
+                "persist_file" => draft.persist_file = self.path("persist_file", value),
+                "lan_discovery" => draft.lan_discovery = self.boolean("lan_discovery", value),
+                "upnp_forward_external_port" => {
+                    draft.upnp_forward_external_port = self.port("upnp_forward_external_port", value);
+                }
+                "ipv6" => draft.ipv6 = self.boolean("ipv6", value),
+                "peers" => draft.peers = self.peers(value),
+                unknown => self.unknown(at, unknown, None),
+            }
+        }
+        draft
+    }
+
+    fn peers(&mut self, value: Entry<'t>) -> Vec<PeerDraft> {
+        let at = self.at(&value);
+        match value.into_inner() {
+            DeValue::Array(entries) => self.peer_entries(entries),
+            DeValue::Table(_) => {
+                let what = "is one table, but there can be many peers";
+                self.report.error(at, "peers", Fault::new(what, "write [[peers]] with two brackets"));
+                // An entry is there, if only a wrong one: "there is no peer" would be wrong too.
+                vec![PeerDraft { key: Field::Refused, address: Field::Refused, ..PeerDraft::new(at) }]
+            }
+            other => {
+                let fix = "write each peer as [[peers]] with pubkey and address below";
+                self.report.error(at, "peers", Fault::new(format!("is {}, not a list", kind(&other)), fix));
+                vec![PeerDraft { key: Field::Refused, address: Field::Refused, ..PeerDraft::new(at) }]
+            }
+        }
+    }
+
+    fn peer_entries(&mut self, entries: DeArray<'t>) -> Vec<PeerDraft> {
+        let mut peers = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let at = self.at(&entry);
+            let mut peer = PeerDraft::new(at);
+            match entry.into_inner() {
+                DeValue::Table(table) => {
+                    for (key, value) in table {
+                        let at = self.lines.position(key.span().start);
+                        match key.get_ref().as_ref() {
+                            "pubkey" => peer.key = self.text("peers.pubkey", value, parse_public_key),
+                            "address" => peer.address = self.text("peers.address", value, parse_mesh_address),
+                            "endpoint" => peer.endpoint = self.text("peers.endpoint", value, Endpoint::parse),
+                            "name" => peer.name = self.text("peers.name", value, PeerName::parse),
+                            unknown => self.unknown(at, unknown, Some("peers")),
+                        }
+                    }
+                }
+                other => {
+                    let fix = "write each peer as [[peers]] with pubkey and address below";
+                    let what = format!("has {} where a peer should be", kind(&other));
+                    self.report.error(at, "peers", Fault::new(what, fix));
+                    (peer.key, peer.address) = (Field::Refused, Field::Refused);
+                }
+            }
+            peers.push(peer);
+        }
+        peers
+    }
+
+    /// A key that is not known, at the top or in a section. The original ignores such keys, so it is no error.
+    fn unknown(&mut self, at: Position, key: &str, section: Option<&str>) {
+        let (here, there) =
+            if section.is_some() { (&PEER_KEYS[..], &TOP_KEYS[..]) } else { (&TOP_KEYS[..], &PEER_KEYS[..]) };
+        let meant =
+            SYNONYMS.iter().find(|(synonym, _)| key.eq_ignore_ascii_case(synonym)).map(|&(_, known)| known);
+        let known = |keys: &[&'static str]| {
+            let exact = keys.iter().find(|known| key.eq_ignore_ascii_case(known)).copied();
+            let synonym = meant.filter(|known| keys.contains(known));
+            exact.or(synonym).or_else(|| nearest(key, keys.iter().copied()))
+        };
+        let fix = match (known(here), known(there)) {
+            (Some(known), _) => format!("did you mean {known}?"),
+            (None, Some(known)) if section.is_some() => {
+                format!("{known} belongs above the first [[peers]]")
+            }
+            (None, Some(known)) => format!("{known} belongs below a [[peers]] heading"),
+            (None, None) => "remove it".into(),
+        };
+        let full = match section {
+            Some(section) => format!("{section}.{key}"),
+            None => key.to_owned(),
+        };
+        let full = quoted(&full);
+        let full = full.trim_matches('"');
+        self.report.warn(at, full, Fault::new("is not known and has no effect", fix));
+    }
+
+    fn text<T>(&mut self, key: &str, value: Entry<'t>, parse: fn(&str) -> Result<T, Fault>) -> Field<T> {
+        let at = self.at(&value);
+        let parsed = match value.into_inner() {
+            DeValue::String(text) => parse(&text),
+            other => {
+                let fix = match &other {
+                    DeValue::Array(_) | DeValue::Table(_) => format!("write {} = \"...\"", last_part(key)),
+                    _ => format!("write {} = \"...\" with quotes", last_part(key)),
+                };
+                Err(Fault::new(format!("is {}, not a string", kind(&other)), fix))
+            }
+        };
+        self.field(key, at, parsed)
+    }
+
+    fn secret(&mut self, value: Entry<'t>) -> Field<Secret> {
+        let at = self.at(&value);
+        let parsed = match value.into_inner() {
+            // An owned string was put together from escapes; a borrowed one lies in the file's text, wiped by `load`.
+            DeValue::String(text) => Secret::new(Zeroizing::new(text.into_owned())),
+            other => {
+                let fix = "write gossip_secret = \"...\" with quotes";
+                Err(Fault::new(format!("is {}, not a string", kind(&other)), fix))
+            }
+        };
+        self.field("gossip_secret", at, parsed)
+    }
+
+    fn path(&mut self, key: &str, value: Entry<'t>) -> Field<PathBuf> {
+        self.text(key, value, |text| {
+            if text.is_empty() {
+                return Err(Fault::new("is empty", "give the path of a file, or remove the key"));
+            }
+            if text.contains('\0') {
+                return Err(Fault::new("holds a NUL, which no path can", "give the path of a file"));
+            }
+            Ok(PathBuf::from(text))
+        })
+    }
+
+    fn boolean(&mut self, key: &str, value: Entry<'t>) -> Field<bool> {
+        let at = self.at(&value);
+        let parsed = match value.into_inner() {
+            DeValue::Boolean(value) => Ok(value),
+            other => {
+                let fix = "write true or false, without quotes";
+                Err(Fault::new(format!("is {}, not true or false", kind(&other)), fix))
+            }
+        };
+        self.field(key, at, parsed)
+    }
+
+    fn port(&mut self, key: &str, value: Entry<'t>) -> Field<NonZeroU16> {
+        const FIX: &str = "give a number from 1 to 65535";
+        let at = self.at(&value);
+        let parsed = match value.into_inner() {
+            DeValue::Integer(number) => match i128::from_str_radix(number.as_str(), number.radix()) {
+                Ok(0) => Err(Fault::new("is 0, which is not a port", FIX)),
+                Ok(number) => u16::try_from(number).ok().and_then(NonZeroU16::new).ok_or_else(|| {
+                    Fault::new(format!("is {number}, outside of the range of a UDP port"), FIX)
+                }),
+                Err(_) => Err(Fault::new("is far outside of the range of a UDP port", FIX)),
+            },
+            DeValue::String(text) if text.parse::<NonZeroU16>().is_ok() => {
+                let fix = format!("write {key} = {text} without quotes");
+                Err(Fault::new("is a string, not a number", fix))
+            }
+            other => Err(Fault::new(format!("is {}, not a whole number", kind(&other)), FIX)),
+        };
+        self.field(key, at, parsed)
+    }
+
+    fn field<T>(&mut self, key: &str, at: Position, parsed: Result<T, Fault>) -> Field<T> {
+        match parsed {
+            Ok(value) => Field::Given(Located { value, at }),
+            Err(fault) => {
+                self.report.error(at, key, fault);
+                Field::Refused
+            }
+        }
+    }
+
+    fn at(&self, value: &Entry<'t>) -> Position {
+        self.lines.position(value.span().start)
+    }
+}
+
+fn last_part(key: &str) -> &str {
+    key.rsplit('.').next().unwrap_or(key)
+}
+
+fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "a number",
+        DeValue::Float(_) => "a number with a fraction",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+/// Where the lines of a text begin: from byte offsets to lines and columns.
+struct Lines<'t> {
+    text: &'t str,
+    starts: Vec<usize>,
+}
+
+impl<'t> Lines<'t> {
+    fn new(text: &'t str) -> Self {
+        let after_newlines = text.match_indices('\n').map(|(offset, _)| offset + 1);
+        Self { text, starts: core::iter::once(0).chain(after_newlines).collect() }
+    }
+
+    fn position(&self, offset: usize) -> Position {
+        let line = self.starts.partition_point(|&start| start <= offset).max(1);
+        let start = self.starts.get(line - 1).copied().unwrap_or_default();
+        // Spans lie on character boundaries; should one not, the column is that of the line's first character.
+        let column = self.text.get(start..offset).map_or(0, |before| before.chars().count());
+        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Position { line: number(line), column: number(column + 1) }
+    }
+
+    /// The text of a line, counted from 1, without its end.
+    fn line(&self, number: u32) -> &'t str {
+        let index = (number as usize).saturating_sub(1);
+        let start = self.starts.get(index).copied().unwrap_or(self.text.len());
+        let Range { start, end } = start..self.starts.get(index + 1).copied().unwrap_or(self.text.len());
+        self.text.get(start..end).unwrap_or_default().trim_end_matches(['\r', '\n'])
+    }
+}

@@ -1,0 +1,111 @@
+//! The asking end of the control socket.
+
+use super::{Refusal, Request, socket_path};
+use crate::config::InterfaceName;
+use core::fmt;
+use core::time::Duration;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+/// The most that is read: 1024 peers take half a megabyte.
+const LARGEST_ANSWER: u64 = 16 * 1024 * 1024;
+
+/// Why there was no answer.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum FetchError {
+    /// No daemon meshes this interface: no socket, or nobody behind it.
+    NotRunning(PathBuf),
+    /// The socket is for root and for the user the daemon runs as.
+    NotAllowed(PathBuf),
+    /// The daemon did not answer in time.
+    TimedOut,
+    /// The daemon hung up without an answer, or with half of one.
+    Incomplete,
+    /// The daemon does not know the request: its reason, for people.
+    Refused(String),
+    /// Something else went wrong.
+    Io(io::Error),
+}
+
+impl fmt::Display for FetchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotRunning(path) => write!(f, "no wgautomesh listens at {}", path.display()),
+            Self::NotAllowed(path) => {
+                write!(f, "{} is for root and the user the daemon runs as only", path.display())
+            }
+            Self::TimedOut => f.write_str("the daemon did not answer in time"),
+            Self::Incomplete => f.write_str("the daemon hung up in the middle of its answer"),
+            Self::Refused(message) => write!(f, "the daemon refused: {message}"),
+            Self::Io(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for FetchError {}
+
+impl FetchError {
+    fn from_io(error: io::Error, path: &Path) -> Self {
+        use io::ErrorKind as Kind;
+        match error.kind() {
+            Kind::NotFound | Kind::ConnectionRefused => Self::NotRunning(path.to_owned()),
+            Kind::PermissionDenied => Self::NotAllowed(path.to_owned()),
+            Kind::WouldBlock | Kind::TimedOut => Self::TimedOut,
+            Kind::ConnectionReset | Kind::BrokenPipe => Self::Incomplete,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+/// Asks the daemon of `interface` and returns its answer, one line of JSON. Waits up to `patience` for each part of it.
+///
+/// # Errors
+/// When no daemon answers, or not with what was asked for.
+pub fn fetch(
+    directory: &Path,
+    interface: &InterfaceName,
+    request: Request,
+    patience: Duration,
+) -> Result<String, FetchError> {
+    let path = socket_path(directory, interface);
+    let answer = exchange(&path, request, patience).map_err(|error| FetchError::from_io(error, &path))?;
+    // Each document is one line: the end of it tells a whole one from one that was cut off.
+    let text = String::from_utf8(answer).map_err(|_| FetchError::Incomplete)?;
+    if !text.ends_with('\n') {
+        return Err(FetchError::Incomplete);
+    }
+    match serde_json::from_str::<Refusal>(&text) {
+        Ok(refusal) => Err(FetchError::Refused(refusal.error.message)),
+        Err(_) => Ok(text),
+    }
+}
+
+fn exchange(path: &Path, request: Request, patience: Duration) -> io::Result<Vec<u8>> {
+    let mut stream = UnixStream::connect(path)?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
+    stream.write_all(format!("{}\n", request.as_str()).as_bytes())?;
+    let mut answer = Vec::new();
+    stream.take(LARGEST_ANSWER).read_to_end(&mut answer)?;
+    Ok(answer)
+}
+
+/// The interfaces that have a socket in `directory`, by name. Whether anybody listens there shows when asking.
+///
+/// # Errors
+/// When the directory cannot be read; that it is not there is no error, only no daemon.
+pub fn running(directory: &Path) -> io::Result<Vec<InterfaceName>> {
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut names: Vec<InterfaceName> = entries
+        .flatten()
+        .filter_map(|entry| InterfaceName::parse(entry.file_name().to_str()?.strip_suffix(".sock")?).ok())
+        .collect();
+    names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+    Ok(names)
+}

@@ -1,0 +1,96 @@
+//! The control socket: how a person asks a running daemon what it knows.
+//!
+//! `/run/wgautomesh/INTERFACE.sock`, a Unix stream socket of mode 0600. The protocol is one line in, one JSON document
+//! out, end of file:
+//!
+//! ```text
+//! > status\n
+//! < {"version":1,"node":{...},"peers":[...],"counters":{...}}\n
+//! ```
+//!
+//! A request that is not known is answered with `{"version":1,"error":{"id":"...","message":"..."}}`.
+//!
+//! [`Server`] is a plain object without a thread for the daemon's loop; it never blocks, whatever a client does.
+//! [`fetch`] is the client's side, which blocks with a time-out. [`status`] has the document, [`render`] makes a table
+//! of it.
+
+mod client;
+pub mod render;
+mod server;
+pub mod status;
+
+#[cfg(test)]
+mod tests;
+
+pub use client::{FetchError, fetch, running};
+pub use server::{BindError, Interest, MAX_CLIENTS, Server};
+
+use crate::config::InterfaceName;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// The version of the protocol and of every document in it. Fields may be added without a new one.
+pub const VERSION: u32 = 1;
+
+/// The variable that names another directory for the sockets than [`DEFAULT_DIRECTORY`], for daemons that run without
+/// root and for tests.
+pub const DIRECTORY_VARIABLE: &str = "WGAUTOMESH_RUNTIME_DIR";
+
+/// Where the sockets are.
+pub const DEFAULT_DIRECTORY: &str = "/run/wgautomesh";
+
+/// The directory of the sockets: [`DIRECTORY_VARIABLE`] if it is set, else [`DEFAULT_DIRECTORY`].
+pub fn directory() -> PathBuf {
+    match std::env::var_os(DIRECTORY_VARIABLE) {
+        Some(dir) if !dir.is_empty() => dir.into(),
+        _ => DEFAULT_DIRECTORY.into(),
+    }
+}
+
+/// The path of the socket for one interface. The name of an interface is always a safe component of a path.
+pub fn socket_path(directory: &Path, interface: &InterfaceName) -> PathBuf {
+    directory.join(format!("{interface}.sock"))
+}
+
+/// What can be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Request {
+    /// The whole status: a [`status::Status`].
+    Status,
+}
+
+impl Request {
+    /// The line that asks, without its end.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+        }
+    }
+
+    /// Reads a line without its end.
+    pub fn parse(line: &str) -> Option<Self> {
+        match line.trim() {
+            "status" => Some(Self::Status),
+            _ => None,
+        }
+    }
+}
+
+/// The document that answers a request which was not understood.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// [`VERSION`]
+    pub version: u32,
+    /// What went wrong.
+    pub error: RefusalReason,
+}
+
+/// Why a request was not answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusalReason {
+    /// Stable, in kebab case: `unknown-request`, `request-too-long`.
+    pub id: String,
+    /// For people.
+    pub message: String,
+}

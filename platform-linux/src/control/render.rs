@@ -1,0 +1,158 @@
+//! The status as a table for people: 80 columns where names and endpoints allow it.
+//!
+//! ```text
+//! wg0  7Nm7pMmy  10.14.0.1  gossip port 1666  WireGuard port 51820  up 3h12m
+//! seen at 198.51.100.7:51820 by 3 peers; NAT unknown
+//! 3 of 4 peers connected
+//!
+//! PEER      STATE      ENDPOINT            FROM        RTT    HANDSHAKE
+//! bob       waiting    -                   -           -      -
+//!   no-mediator: no connected peer could introduce us
+//! alice     connected  203.0.113.9:51820   configured  12ms   1m12s
+//! ```
+
+use super::status::{Node, Peer, PeerState, Status};
+use core::fmt::Write as _;
+
+/// Names longer than this are cut; the JSON has them in full.
+const WIDEST_NAME: usize = 24;
+
+const HEADINGS: [&str; 6] = ["PEER", "STATE", "ENDPOINT", "FROM", "RTT", "HANDSHAKE"];
+
+/// The table, ending in a line end. Peers that are not connected come first, then by name.
+pub fn table(status: &Status) -> String {
+    let mut out = String::new();
+    header(&mut out, &status.node);
+    let connected = status.peers.iter().filter(|peer| peer.state.is_connected()).count();
+    let _ = writeln!(out, "{connected} of {} connected", plural(status.peers.len(), "peer"));
+    if status.peers.is_empty() {
+        return out;
+    }
+
+    let mut peers: Vec<(String, &Peer)> = status.peers.iter().map(|peer| (label(peer), peer)).collect();
+    peers.sort_by_cached_key(|(label, peer)| {
+        (peer.state.is_connected(), peer.state, label.clone(), peer.key.clone())
+    });
+    let rows: Vec<[String; 6]> = peers.iter().map(|(label, peer)| cells(label, peer)).collect();
+    let mut widths = HEADINGS.map(str::len);
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    out.push('\n');
+    line(&mut out, &HEADINGS.map(String::from), &widths);
+    for (row, (_, peer)) in rows.iter().zip(&peers) {
+        line(&mut out, row, &widths);
+        if let Some(why) = why(peer) {
+            let _ = writeln!(out, "  {why}");
+        }
+    }
+    out
+}
+
+fn header(out: &mut String, node: &Node) {
+    let mut parts = vec![printable(&node.interface)];
+    parts.extend(node.key.as_deref().map(short));
+    parts.extend(node.mesh_address.map(|address| address.to_string()));
+    parts.push(format!("gossip port {}", node.gossip_port));
+    parts.extend(node.listen_port.map(|port| format!("WireGuard port {port}")));
+    parts.push(format!("up {}", duration(node.uptime_s)));
+    let _ = writeln!(out, "{}", parts.join("  "));
+    if !node.interface_up {
+        let _ = writeln!(out, "the interface is not there: waiting for it");
+    }
+    let seen: Vec<String> = node
+        .seen_at
+        .iter()
+        .map(|seen| format!("{} by {}", seen.endpoint, plural(seen.peers as usize, "peer")))
+        .collect();
+    let seen = if seen.is_empty() { "by nobody yet".into() } else { format!("at {}", seen.join(", ")) };
+    let _ = writeln!(out, "seen {seen}; NAT {}", printable(node.nat.as_deref().unwrap_or("unknown")));
+}
+
+/// What a peer is called in the table: its name, else the beginning of its key.
+fn label(peer: &Peer) -> String {
+    let Some(name) = &peer.name else { return short(&peer.key) };
+    let name = printable(name);
+    if name.chars().count() <= WIDEST_NAME {
+        return name;
+    }
+    let mut cut: String = name.chars().take(WIDEST_NAME - 3).collect();
+    cut.push_str("...");
+    cut
+}
+
+fn short(key: &str) -> String {
+    printable(key).chars().take(8).collect()
+}
+
+fn cells(label: &str, peer: &Peer) -> [String; 6] {
+    let or_dash = |cell: Option<String>| cell.unwrap_or_else(|| "-".into());
+    [
+        label.into(),
+        peer.state.as_str().into(),
+        or_dash(peer.endpoint.map(|endpoint| endpoint.to_string())),
+        or_dash(peer.endpoint_source.as_deref().map(printable)),
+        or_dash(peer.rtt_us.map(round_trip)),
+        or_dash(peer.handshake_age_s.map(duration)),
+    ]
+}
+
+/// Why a peer is not connected: the stable word, which can be looked up, and the sentence.
+fn why(peer: &Peer) -> Option<String> {
+    let via = peer.via.as_deref().map(|via| format!("by way of {}", printable(via)));
+    match (peer.state, &peer.reason, via) {
+        (state, ..) if state.is_connected() => None,
+        (_, None, None) => None,
+        // The word and the sentence would only repeat the state.
+        (PeerState::Connecting, _, Some(via)) => Some(format!("connecting: {via}")),
+        (PeerState::Connecting, Some(reason), None) if reason.id == "connecting" => None,
+        (_, Some(reason), None) => Some(format!("{}: {}", printable(&reason.id), printable(&reason.message))),
+        (_, Some(reason), Some(via)) => {
+            Some(format!("{}: {} (last tried {via})", printable(&reason.id), printable(&reason.message)))
+        }
+        (_, None, Some(via)) => Some(format!("last tried {via}")),
+    }
+}
+
+fn line(out: &mut String, cells: &[String; 6], widths: &[usize; 6]) {
+    let mut text = String::new();
+    for (cell, width) in cells.iter().zip(widths) {
+        let _ = write!(text, "{cell:<width$}  ");
+    }
+    out.push_str(text.trim_end());
+    out.push('\n');
+}
+
+/// "1.4ms", "38ms", "2.1s".
+fn round_trip(micros: u64) -> String {
+    match micros {
+        0..10_000 => format!("{}.{}ms", micros / 1000, micros % 1000 / 100),
+        10_000..1_000_000 => format!("{}ms", micros / 1000),
+        _ => format!("{}.{}s", micros / 1_000_000, micros % 1_000_000 / 100_000),
+    }
+}
+
+/// The two largest units: "42s", "1m12s", "3h05m", "12d4h".
+fn duration(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    if days > 0 {
+        format!("{days}d{}h", hours % 24)
+    } else if hours > 0 {
+        format!("{hours}h{:02}m", minutes % 60)
+    } else if minutes > 0 {
+        format!("{minutes}m{:02}s", seconds % 60)
+    } else {
+        format!("{seconds}s")
+    }
+}
+
+fn plural(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Text from a daemon, fit for a terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}

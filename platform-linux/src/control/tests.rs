@@ -1,0 +1,475 @@
+//! Tests of the control socket: documents to the letter, and a server that nobody can stall.
+
+use super::render::table;
+use super::status::{Node, Peer, PeerState, Reason, SeenAt, Status};
+use super::{BindError, FetchError, Interest, MAX_CLIENTS, Request, Server, VERSION, fetch, running};
+use crate::config::InterfaceName;
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use embassy_time::{Duration, Instant};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+const PATIENCE: core::time::Duration = core::time::Duration::from_secs(30);
+
+fn name(text: &str) -> InterfaceName {
+    InterfaceName::parse(text).unwrap()
+}
+
+/// A directory of one test.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("wgautomesh-control-{}-{number}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn sample() -> Status {
+    let peer = |name: Option<&str>, key: &str, address: &str| Peer {
+        name: name.map(str::to_owned),
+        key: key.to_owned(),
+        address: address.parse().unwrap(),
+        state: PeerState::Connected,
+        endpoint: None,
+        endpoint_source: None,
+        rtt_us: None,
+        handshake_age_s: None,
+        rx_bytes: 0,
+        tx_bytes: 0,
+        reason: None,
+        via: None,
+    };
+    Status {
+        version: VERSION,
+        node: Node {
+            version: "0.1.0".into(),
+            interface: "wg0".into(),
+            interface_up: true,
+            key: Some("7Nm7pMmyS7Nts1MB+loyD8u84ODxHPTkDu+uqQR6yDk=".into()),
+            mesh_address: Some("10.14.0.1".parse().unwrap()),
+            gossip_port: 1666,
+            listen_port: Some(51820),
+            uptime_s: 11_525,
+            nat: None,
+            seen_at: vec![
+                SeenAt { endpoint: "198.51.100.7:51820".parse().unwrap(), peers: 2 },
+                SeenAt { endpoint: "[2001:db8::7]:51820".parse().unwrap(), peers: 1 },
+            ],
+        },
+        peers: vec![
+            Peer {
+                endpoint: Some("203.0.113.9:51820".parse().unwrap()),
+                endpoint_source: Some("configured".into()),
+                rtt_us: Some(12_345),
+                handshake_age_s: Some(72),
+                rx_bytes: 123_456,
+                tx_bytes: 7_890,
+                ..peer(Some("dora"), "lABn/axzD1jkFulX8c+K3B3CbKXORlIMDDoe8sQVxhs=", "10.14.0.2")
+            },
+            Peer {
+                state: PeerState::Waiting,
+                reason: Some(Reason {
+                    id: "no-mediator".into(),
+                    message: "no connected peer could introduce us".into(),
+                }),
+                ..peer(None, "EtRoWBYCdjqgXX0L+uWLg8KxNfIK8k9OTh30tL19bXU=", "10.14.0.3")
+            },
+            Peer {
+                state: PeerState::Connecting,
+                endpoint: Some("203.0.113.77:40001".parse().unwrap()),
+                endpoint_source: Some("mediated".into()),
+                reason: Some(Reason { id: "connecting".into(), message: "connecting".into() }),
+                via: Some("dora".into()),
+                ..peer(Some("bob"), "gN65BkIKy1eCE9pP1wdc8ROUtkHLF2PfAqYdyYBz6EA=", "10.14.0.4")
+            },
+            Peer {
+                state: PeerState::Probing,
+                endpoint: Some("[2001:db8::4]:51820".parse().unwrap()),
+                endpoint_source: Some("roamed".into()),
+                rtt_us: Some(843),
+                handshake_age_s: Some(3),
+                ..peer(Some("alice"), "HIgo9xNzJMWLKASShiTqIybxZ0U3wGLiUeJ1PKf8ykw=", "fd14::5")
+            },
+        ],
+        counters: BTreeMap::from([("rx_datagrams".into(), 42), ("rx_bad".into(), 1)]),
+    }
+}
+
+#[test]
+fn the_table_to_the_letter() {
+    let shown = table(&sample());
+    assert_eq!(
+        shown,
+        "\
+wg0  7Nm7pMmy  10.14.0.1  gossip port 1666  WireGuard port 51820  up 3h12m
+seen at 198.51.100.7:51820 by 2 peers, [2001:db8::7]:51820 by 1 peer; NAT unknown
+2 of 4 peers connected
+
+PEER      STATE       ENDPOINT             FROM        RTT    HANDSHAKE
+EtRoWBYC  waiting     -                    -           -      -
+  no-mediator: no connected peer could introduce us
+bob       connecting  203.0.113.77:40001   mediated    -      -
+  connecting: by way of dora
+alice     probing     [2001:db8::4]:51820  roamed      0.8ms  3s
+dora      connected   203.0.113.9:51820    configured  12ms   1m12s
+"
+    );
+}
+
+#[test]
+fn the_table_of_a_node_that_waits() {
+    let mut status = sample();
+    status.peers.clear();
+    status.node = Node {
+        interface_up: false,
+        key: None,
+        mesh_address: None,
+        listen_port: None,
+        seen_at: Vec::new(),
+        uptime_s: 5,
+        ..status.node
+    };
+    assert_eq!(
+        table(&status),
+        "\
+wg0  gossip port 1666  up 5s
+the interface is not there: waiting for it
+seen by nobody yet; NAT unknown
+0 of 0 peers connected
+"
+    );
+}
+
+/// The longest IPv4 endpoint and a name of usual length leave a line within a terminal's 80 columns.
+#[test]
+fn a_usual_table_fits_a_terminal() {
+    let mut status = sample();
+    status.peers.truncate(1);
+    status.peers[0] = Peer {
+        name: Some("thirteen-char".into()),
+        endpoint: Some("203.113.113.113:51820".parse().unwrap()),
+        state: PeerState::Connecting,
+        reason: Some(Reason { id: "x".into(), message: "y".into() }),
+        ..status.peers[0].clone()
+    };
+    for line in table(&status).lines().skip(3) {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+}
+
+#[test]
+fn the_table_obeys_no_terminal_codes() {
+    let mut status = sample();
+    status.peers[0].name = Some("\u{1b}[2Jx\n".into());
+    status.peers[1].reason = Some(Reason { id: "\r".into(), message: "\u{7}".into() });
+    assert!(!table(&status).contains(|c: char| c.is_control() && c != '\n'));
+    assert_eq!(table(&status).lines().count(), table(&sample()).lines().count());
+    status.peers[0].name = Some("ö".repeat(63));
+    assert!(table(&status).contains(&format!("{}...  ", "ö".repeat(21))));
+}
+
+#[test]
+fn the_json_to_the_letter() {
+    let mut status = sample();
+    status.peers.truncate(2);
+    assert_eq!(
+        status.to_json(),
+        concat!(
+            r#"{"version":1,"node":{"version":"0.1.0","interface":"wg0","interface_up":true,"#,
+            r#""key":"7Nm7pMmyS7Nts1MB+loyD8u84ODxHPTkDu+uqQR6yDk=","mesh_address":"10.14.0.1","gossip_port":1666,"#,
+            r#""listen_port":51820,"uptime_s":11525,"nat":null,"seen_at":["#,
+            r#"{"endpoint":"198.51.100.7:51820","peers":2},{"endpoint":"[2001:db8::7]:51820","peers":1}]},"peers":["#,
+            r#"{"name":"dora","key":"lABn/axzD1jkFulX8c+K3B3CbKXORlIMDDoe8sQVxhs=","address":"10.14.0.2","#,
+            r#""state":"connected","endpoint":"203.0.113.9:51820","endpoint_source":"configured","rtt_us":12345,"#,
+            r#""handshake_age_s":72,"rx_bytes":123456,"tx_bytes":7890,"reason":null,"via":null},"#,
+            r#"{"name":null,"key":"EtRoWBYCdjqgXX0L+uWLg8KxNfIK8k9OTh30tL19bXU=","address":"10.14.0.3","#,
+            r#""state":"waiting","endpoint":null,"endpoint_source":null,"rtt_us":null,"handshake_age_s":null,"#,
+            r#""rx_bytes":0,"tx_bytes":0,"#,
+            r#""reason":{"id":"no-mediator","message":"no connected peer could introduce us"},"via":null}],"#,
+            r#""counters":{"rx_bad":1,"rx_datagrams":42}}"#,
+            "\n"
+        )
+    );
+    assert_eq!(serde_json::from_str::<Status>(&status.to_json()).unwrap(), status);
+}
+
+#[test]
+fn a_newer_daemon_is_understood() {
+    let newer =
+        sample().to_json().replace("\"connecting\",\"endpoint\"", "\"dreaming\",\"mood\":7,\"endpoint\"");
+    let status: Status = serde_json::from_str(&newer).unwrap();
+    assert_eq!(status.peers[2].state, PeerState::Unknown);
+    assert!(table(&status).contains("bob       unknown"));
+}
+
+/// Ends [`serve`] when the asking side is done or has failed: a test that fails must not hang.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// Polls and handles until `done`, which another thread sets; the time passed in stands still.
+fn serve(server: &mut Server, answer: &str, done: &AtomicBool) {
+    while !done.load(Ordering::Acquire) {
+        let mut fds: Vec<PollFd<'_>> = server
+            .interests()
+            .map(|(fd, interest)| {
+                let flags = match interest {
+                    Interest::Readable => PollFlags::IN,
+                    Interest::Writable => PollFlags::OUT,
+                };
+                PollFd::from_borrowed_fd(fd, flags)
+            })
+            .collect();
+        poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 10_000_000 })).unwrap();
+        drop(fds);
+        server.handle(Instant::from_secs(1), |Request::Status| answer.to_owned());
+    }
+}
+
+#[test]
+fn asks_and_answers() {
+    let directory = Directory::new();
+    let wg0 = name("wg0");
+    let mut server = Server::bind(&directory.0, &wg0).unwrap();
+    let mode = fs::metadata(server.path()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(running(&directory.0).unwrap(), core::slice::from_ref(&wg0));
+
+    // Larger than any socket buffer, so that it goes in many pieces.
+    let mut large = sample();
+    large.node.nat = Some("n".repeat(4_000_000));
+    let (answer, done) = (large.to_json(), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| serve(&mut server, &answer, &done));
+        let _done = Done(&done);
+        let said = fetch(&directory.0, &wg0, Request::Status, PATIENCE);
+        let other = fetch_line(&directory.0, "stats\n");
+        let latin1 = fetch_line(&directory.0, "\u{fc}\n");
+        let long = fetch_line(&directory.0, &"x".repeat(1000));
+        assert_eq!(said.unwrap(), answer);
+        let unknown = "{\"version\":1,\"error\":{\"id\":\"unknown-request\",\"message\":\"this version knows the \
+                       request \\\"status\\\"\"}}\n";
+        assert_eq!(other, unknown);
+        assert_eq!(latin1, unknown);
+        assert!(long.contains("request-too-long"), "{long}");
+    });
+}
+
+fn fetch_line(directory: &Path, line: &str) -> String {
+    let mut stream = UnixStream::connect(directory.join("wg0.sock")).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    // What is beyond the longest request is not read, so writing it may fail.
+    let _ = stream.write_all(line.as_bytes());
+    let mut said = Vec::new();
+    // Closing with bytes unread resets the connection, after the answer.
+    let _ = stream.read_to_end(&mut said);
+    String::from_utf8(said).unwrap()
+}
+
+/// Turns the server until nothing more happens: a client's bytes are there as soon as its write has returned.
+fn turn(server: &mut Server, now: Instant) -> usize {
+    let mut asked = 0;
+    server.handle(now, |_| {
+        asked += 1;
+        "answer\n".into()
+    });
+    asked
+}
+
+#[test]
+fn silent_clients_hold_their_place_for_a_while_only() {
+    let directory = Directory::new();
+    let mut server = Server::bind(&directory.0, &name("wg0")).unwrap();
+    let path = server.path().to_owned();
+    let start = Instant::from_secs(100);
+    assert_eq!(server.next_timeout(), None);
+    let mut silent: Vec<UnixStream> = (0..MAX_CLIENTS).map(|_| UnixStream::connect(&path).unwrap()).collect();
+    let mut late = UnixStream::connect(&path).unwrap();
+    late.write_all(b"status\n").unwrap();
+    assert_eq!(turn(&mut server, start), 0);
+    // All places are taken: the listener is not even polled, and the late one is not heard.
+    assert_eq!(server.interests().count(), MAX_CLIENTS);
+    assert!(server.interests().all(|(_, interest)| interest == Interest::Readable));
+    let timeout = server.next_timeout().unwrap();
+    assert_eq!(timeout, start + Duration::from_secs(5));
+    silent[0].write_all(b"sta").unwrap();
+    assert_eq!(turn(&mut server, timeout - Duration::from_millis(1)), 0);
+
+    // Time is up: they are let go, and the late one gets its turn.
+    assert_eq!(turn(&mut server, timeout), 0);
+    assert_eq!(turn(&mut server, timeout), 1);
+    let mut said = String::new();
+    late.read_to_string(&mut said).unwrap();
+    assert_eq!(said, "answer\n");
+    for stream in &mut silent {
+        // Hung up on: end of file, or a reset where something was left unread.
+        assert!(!matches!(stream.read(&mut [0; 8]), Ok(1..)));
+    }
+    assert_eq!(server.next_timeout(), None);
+    assert_eq!(server.interests().count(), 1);
+}
+
+#[test]
+fn a_client_that_does_not_read_delays_nobody() {
+    let directory = Directory::new();
+    let mut server = Server::bind(&directory.0, &name("wg0")).unwrap();
+    let mut deaf = UnixStream::connect(server.path()).unwrap();
+    deaf.write_all(b"status\n").unwrap();
+    let now = Instant::from_secs(1);
+    server.handle(now, |_| "x".repeat(10_000_000));
+    let waiting: Vec<Interest> = server.interests().map(|(_, interest)| interest).collect();
+    assert_eq!(waiting, [Interest::Readable, Interest::Writable]);
+    let mut brisk = UnixStream::connect(server.path()).unwrap();
+    brisk.write_all(b"status\n").unwrap();
+    assert_eq!(turn(&mut server, now), 1);
+    let mut said = String::new();
+    brisk.read_to_string(&mut said).unwrap();
+    assert_eq!(said, "answer\n");
+    assert_eq!(turn(&mut server, now + Duration::from_secs(5)), 0);
+    assert_eq!(server.interests().count(), 1);
+}
+
+#[test]
+fn clients_that_go_away_free_their_place() {
+    let directory = Directory::new();
+    let mut server = Server::bind(&directory.0, &name("wg0")).unwrap();
+    let now = Instant::from_secs(1);
+    for _ in 0..3 * MAX_CLIENTS {
+        let mut gone = UnixStream::connect(server.path()).unwrap();
+        gone.write_all(b"stat").unwrap();
+        gone.shutdown(Shutdown::Both).unwrap();
+        drop(gone);
+        assert_eq!(turn(&mut server, now), 0);
+        assert_eq!(server.interests().count(), 1);
+    }
+    // One that asks and leaves is answered into the void.
+    let mut gone = UnixStream::connect(server.path()).unwrap();
+    gone.write_all(b"status\n").unwrap();
+    drop(gone);
+    assert_eq!(turn(&mut server, now), 1);
+    assert_eq!(server.interests().count(), 1);
+}
+
+#[test]
+fn a_request_may_come_in_pieces() {
+    let directory = Directory::new();
+    let mut server = Server::bind(&directory.0, &name("wg0")).unwrap();
+    let mut client = UnixStream::connect(server.path()).unwrap();
+    let now = Instant::from_secs(1);
+    for piece in ["st", "at", "us", "\r"] {
+        client.write_all(piece.as_bytes()).unwrap();
+        assert_eq!(turn(&mut server, now), 0);
+    }
+    client.write_all(b"\n").unwrap();
+    assert_eq!(turn(&mut server, now), 1);
+}
+
+#[test]
+fn a_living_daemon_keeps_its_socket_and_a_dead_one_leaves_it() {
+    let directory = Directory::new();
+    let wg0 = name("wg0");
+    let first = Server::bind(&directory.0, &wg0).unwrap();
+    let path = first.path().to_owned();
+    assert!(matches!(Server::bind(&directory.0, &wg0), Err(BindError::InUse(at)) if at == path));
+    // Another interface is another daemon.
+    let other = Server::bind(&directory.0, &name("wg1")).unwrap();
+    assert_eq!(running(&directory.0).unwrap(), [wg0.clone(), name("wg1")]);
+    drop(other);
+
+    drop(first);
+
+    // A daemon that was killed leaves a socket that nobody listens on.
+    drop(UnixListener::bind(&path).unwrap());
+    assert!(path.exists());
+    assert!(matches!(fetch(&directory.0, &wg0, Request::Status, PATIENCE), Err(FetchError::NotRunning(_))));
+    let second = Server::bind(&directory.0, &wg0).unwrap();
+    drop(second);
+    assert!(!path.exists());
+    assert_eq!(fs::read_dir(&directory.0).unwrap().count(), 0, "no temporary name is left");
+}
+
+#[test]
+fn only_the_own_socket_is_removed() {
+    let directory = Directory::new();
+    let server = Server::bind(&directory.0, &name("wg0")).unwrap();
+    let path = server.path().to_owned();
+    fs::remove_file(&path).unwrap();
+    let successor = Server::bind(&directory.0, &name("wg0")).unwrap();
+    drop(server);
+    assert!(path.exists());
+    drop(successor);
+    assert!(!path.exists());
+}
+
+#[test]
+fn unsafe_places_are_refused() {
+    let directory = Directory::new();
+    let wg0 = name("wg0");
+    fs::write(directory.0.join("wg0.sock"), "precious").unwrap();
+    assert!(matches!(Server::bind(&directory.0, &wg0), Err(BindError::NotASocket(_))));
+    assert_eq!(fs::read_to_string(directory.0.join("wg0.sock")).unwrap(), "precious");
+
+    let made = directory.0.join("made");
+    drop(Server::bind(&made, &wg0).unwrap());
+    assert_eq!(fs::metadata(&made).unwrap().permissions().mode() & 0o777, 0o755);
+
+    let open = directory.0.join("open");
+    fs::create_dir(&open).unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+    assert!(matches!(Server::bind(&open, &wg0), Err(BindError::UnsafeDirectory(at)) if at == open));
+
+    let link = directory.0.join("link");
+    std::os::unix::fs::symlink(&made, &link).unwrap();
+    assert!(matches!(Server::bind(&link, &wg0), Err(BindError::UnsafeDirectory(_))));
+
+    let long = directory.0.join("n".repeat(100));
+    assert!(matches!(Server::bind(&long, &wg0), Err(BindError::Io { .. })));
+}
+
+#[test]
+fn the_client_tells_failures_apart() {
+    let directory = Directory::new();
+    let wg0 = name("wg0");
+    let short = core::time::Duration::from_millis(20);
+    let ask = |patience| fetch(&directory.0, &wg0, Request::Status, patience);
+    assert!(matches!(ask(PATIENCE), Err(FetchError::NotRunning(_))));
+    assert_eq!(running(&directory.0.join("none")).unwrap(), []);
+
+    let mut server = Server::bind(&directory.0, &wg0).unwrap();
+    // Nobody turns the server.
+    assert!(matches!(ask(short), Err(FetchError::TimedOut)));
+
+    for (answer, whole) in [("{\"half\"", false), ("", false), ("{}\n", true)] {
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| serve(&mut server, answer, &done));
+            let _done = Done(&done);
+            let said = ask(PATIENCE);
+            match said {
+                Ok(text) => assert!(whole && text == answer),
+                Err(error) => assert!(!whole && matches!(error, FetchError::Incomplete), "{error}"),
+            }
+        });
+    }
+}

@@ -1,0 +1,377 @@
+//! Endpoints given by name: looked up on threads of their own, so that a dead resolver delays nothing.
+//!
+//! ```text
+//!            due, a place free          answer            5 min, or the peer was lost
+//!   due ───────────────────────► asked ─────────► known ────────────────────────────► due
+//!    ▲                             │ failure
+//!    └──── after 1 s … 5 min ──────┘                (while the peer is connected: never)
+//! ```
+//!
+//! A thread lives for one look-up; where no endpoint is a name, or all those peers are connected, there is none. Several may run at
+//! once, since the servers of one name may be dead while those of another answer. Which address is used is the
+//! engine's business: it gets all of them.
+
+use core::net::SocketAddr;
+use std::{
+    io,
+    net::ToSocketAddrs,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::{Arc, mpsc},
+    thread,
+};
+
+use rustix::event::{EventfdFlags, eventfd};
+use wgautomesh_core::{Duration, Instant, PublicKey};
+
+/// Look-ups under way at the same time.
+const PLACES: usize = 4;
+
+/// `getaddrinfo` of glibc loads its modules on this stack; only the pages used are ever there.
+const STACK: usize = 256 * 1024;
+
+/// Between two failures, doubled from the first to the last.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_secs(300);
+
+/// How old an answer may get while the peer is not connected.
+const REFRESH: Duration = Duration::from_secs(300);
+
+/// How old an answer must be to be asked for again because the peer was lost.
+const SETTLED: Duration = Duration::from_secs(10);
+
+/// What looks a name up; may block.
+pub type LookUp = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
+
+/// The system's look-up: `/etc/hosts`, DNS, whatever it is set to.
+///
+/// # Errors
+/// The resolver's; they are worth little more than their text.
+pub fn system(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    Ok((host, port).to_socket_addrs()?.collect())
+}
+
+/// A name whose addresses are wanted for a peer.
+#[derive(Debug, Clone)]
+pub struct Name {
+    /// The peer.
+    pub peer: PublicKey,
+    /// The host name.
+    pub host: Box<str>,
+    /// The port, which goes into each address.
+    pub port: u16,
+}
+
+/// Keeps the addresses of names up to date.
+pub struct Resolver {
+    entries: Vec<Entry>,
+    running: usize,
+    look_up: Arc<LookUp>,
+    answers: mpsc::Receiver<Answer>,
+    sender: mpsc::Sender<Answer>,
+    wake: Arc<OwnedFd>,
+}
+
+struct Entry {
+    name: Name,
+    state: State,
+    connected: bool,
+    asked_at: Option<Instant>,
+    /// What follows the next failure; longer than [`FIRST_RETRY`] only while the name fails.
+    retry: Duration,
+    known: Vec<SocketAddr>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Due(Instant),
+    Asked,
+    /// Nothing to do until the peer is lost.
+    Idle,
+}
+
+struct Answer {
+    entry: usize,
+    result: io::Result<Vec<SocketAddr>>,
+}
+
+impl Resolver {
+    /// Takes the names; all of them are due at `now`.
+    ///
+    /// # Errors
+    /// When there is no file descriptor left.
+    pub fn new(
+        now: Instant,
+        names: impl IntoIterator<Item = Name>,
+        look_up: Arc<LookUp>,
+    ) -> io::Result<Self> {
+        let (sender, answers) = mpsc::channel();
+        let entry = |name| Entry {
+            name,
+            state: State::Due(now),
+            connected: false,
+            asked_at: None,
+            retry: FIRST_RETRY,
+            known: Vec::new(),
+        };
+        Ok(Self {
+            entries: names.into_iter().map(entry).collect(),
+            running: 0,
+            look_up,
+            answers,
+            sender,
+            wake: Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?),
+        })
+    }
+
+    /// Readable when there are answers.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+
+    /// When [`Self::handle`] is to be called at the latest.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.running == PLACES {
+            return None;
+        }
+        self.entries.iter().filter_map(|entry| entry.due()).min()
+    }
+
+    /// Says whether a peer is connected. A connected one's name is left alone.
+    pub fn set_connected(&mut self, now: Instant, peer: &PublicKey, connected: bool) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.name.peer == *peer) {
+            if core::mem::replace(&mut entry.connected, connected) == connected || entry.state == State::Asked
+            {
+                continue;
+            }
+            entry.state = match (connected, entry.asked_at) {
+                (true, _) => State::Idle,
+                (false, Some(at)) => State::Due(now.max(at.saturating_add(SETTLED))),
+                (false, None) => State::Due(now),
+            };
+        }
+    }
+
+    /// Takes what was answered, handing over each peer's addresses that are not those of the last time, and begins
+    /// what is due.
+    pub fn handle(&mut self, now: Instant, mut found: impl FnMut(&PublicKey, &[SocketAddr])) {
+        // Before the answers are taken, so that none is missed. Not readable is no error.
+        let _ = rustix::io::read(&*self.wake, &mut [0u8; 8]);
+        while let Ok(Answer { entry, result }) = self.answers.try_recv() {
+            self.running = self.running.saturating_sub(1);
+            if let Some(entry) = self.entries.get_mut(entry)
+                && entry.take(now, result)
+            {
+                found(&entry.name.peer, &entry.known);
+            }
+        }
+        for (index, entry) in self.entries.iter_mut().enumerate() {
+            if self.running == PLACES {
+                return;
+            }
+            if entry.due().is_some_and(|due| due <= now) {
+                entry.asked_at = Some(now);
+                match ask(index, &entry.name, &self.look_up, &self.sender, &self.wake) {
+                    Ok(()) => {
+                        entry.state = State::Asked;
+                        self.running += 1;
+                    }
+                    Err(error) => drop(entry.take(now, Err(error))),
+                }
+            }
+        }
+    }
+}
+
+impl Entry {
+    fn due(&self) -> Option<Instant> {
+        match self.state {
+            State::Due(at) => Some(at),
+            State::Asked | State::Idle => None,
+        }
+    }
+
+    /// Whether the addresses are others now.
+    fn take(&mut self, now: Instant, result: io::Result<Vec<SocketAddr>>) -> bool {
+        let Name { host, .. } = &self.name;
+        let result = result.and_then(|addresses| {
+            if addresses.is_empty() { Err(io::Error::other("it has no address")) } else { Ok(addresses) }
+        });
+        let (wait, changed) = match result {
+            Ok(addresses) => {
+                if core::mem::replace(&mut self.retry, FIRST_RETRY) > FIRST_RETRY {
+                    log::info!("{host}: found again");
+                }
+                let changed = addresses != self.known;
+                self.known = addresses;
+                (REFRESH, changed)
+            }
+            Err(error) => {
+                if self.retry == FIRST_RETRY {
+                    log::warn!("{host}: cannot be looked up: {error}; trying again");
+                }
+                let wait = self.retry;
+                self.retry = LAST_RETRY.min(wait + wait);
+                (wait, false)
+            }
+        };
+        self.state = if self.connected { State::Idle } else { State::Due(now.saturating_add(wait)) };
+        changed
+    }
+}
+
+fn ask(
+    entry: usize,
+    name: &Name,
+    look_up: &Arc<LookUp>,
+    sender: &mpsc::Sender<Answer>,
+    wake: &Arc<OwnedFd>,
+) -> io::Result<()> {
+    let (name, look_up) = (name.clone(), Arc::clone(look_up));
+    let (sender, wake) = (sender.clone(), Arc::clone(wake));
+    let work = move || {
+        let result = look_up(&name.host, name.port);
+        // Whoever does not wait any more has ended.
+        if sender.send(Answer { entry, result }).is_ok() {
+            let _ = rustix::io::write(&*wake, &1u64.to_ne_bytes());
+        }
+    };
+    thread::Builder::new().name("look-up".into()).stack_size(STACK).spawn(work)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use rustix::event::{PollFd, PollFlags, poll};
+
+    use super::*;
+
+    const A: PublicKey = PublicKey::from_bytes([1; 32]);
+    const B: PublicKey = PublicKey::from_bytes([2; 32]);
+
+    fn at(seconds: u64) -> Instant {
+        Instant::from_secs(1_000 + seconds)
+    }
+
+    fn name(peer: PublicKey, host: &str) -> Name {
+        Name { peer, host: host.into(), port: 51820 }
+    }
+
+    fn address(last: u8) -> SocketAddr {
+        ([192, 0, 2, last], 51820).into()
+    }
+
+    /// Waits for `answers` answers and takes them at `now`.
+    fn settle(resolver: &mut Resolver, now: Instant, answers: usize) -> Vec<(PublicKey, Vec<SocketAddr>)> {
+        let mut found = Vec::new();
+        let left = resolver.running - answers;
+        while resolver.running > left {
+            poll(&mut [PollFd::new(&resolver.fd(), PollFlags::IN)], None).expect("poll");
+            resolver.handle(now, |peer, addresses| found.push((*peer, addresses.to_vec())));
+        }
+        found
+    }
+
+    fn begin(resolver: &mut Resolver, now: Instant) {
+        resolver.handle(now, |_, _| panic!("nothing was asked yet"));
+    }
+
+    #[test]
+    fn a_dead_resolver_delays_no_other_and_not_the_caller() {
+        let (release, held) = mpsc::channel::<()>();
+        let held = Mutex::new(held);
+        let look_up = move |host: &str, port| match host {
+            "dead.example" => {
+                // Until the test has ended.
+                let _ = held.lock().expect("one holder").recv();
+                Err(io::ErrorKind::TimedOut.into())
+            }
+            _ => Ok(vec![SocketAddr::from(([192, 0, 2, 1], port))]),
+        };
+        let names = [name(A, "dead.example"), name(B, "b.example")];
+        let mut resolver = Resolver::new(at(0), names, Arc::new(look_up)).expect("resolver");
+        assert_eq!(resolver.poll_timeout(), Some(at(0)));
+        begin(&mut resolver, at(0));
+        assert_eq!(settle(&mut resolver, at(0), 1), [(B, vec![address(1)])]);
+        assert_eq!(resolver.poll_timeout(), Some(at(300)), "only the name that is known");
+        drop(release);
+        assert_eq!(settle(&mut resolver, at(40), 1), []);
+        assert_eq!(resolver.poll_timeout(), Some(at(41)));
+    }
+
+    #[test]
+    fn failures_are_repeated_ever_more_rarely() {
+        let look_up = |_: &str, _| Ok(Vec::new());
+        let mut resolver = Resolver::new(at(0), [name(A, "a.example")], Arc::new(look_up)).expect("resolver");
+        let mut now = at(0);
+        for wait in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
+            begin(&mut resolver, now);
+            assert_eq!(settle(&mut resolver, now, 1), []);
+            let next = resolver.poll_timeout().expect("another try");
+            assert_eq!(next.duration_since(now).as_secs(), wait);
+            now = next;
+        }
+    }
+
+    #[test]
+    fn a_connected_peer_is_left_alone_until_it_is_lost() {
+        let count = Arc::new(Mutex::new(0));
+        let counted = Arc::clone(&count);
+        let look_up = move |_: &str, _| {
+            let mut count = counted.lock().expect("no panic before");
+            *count += 1;
+            Ok(vec![address(*count)])
+        };
+        let mut resolver = Resolver::new(at(0), [name(A, "a.example")], Arc::new(look_up)).expect("resolver");
+        begin(&mut resolver, at(0));
+        assert_eq!(settle(&mut resolver, at(0), 1), [(A, vec![address(1)])]);
+        resolver.set_connected(at(1), &A, true);
+        assert_eq!(resolver.poll_timeout(), None);
+        resolver.set_connected(at(2), &A, false);
+        assert_eq!(resolver.poll_timeout(), Some(at(10)), "a peer that flaps does not flood the resolver");
+        resolver.set_connected(at(3), &A, true);
+        resolver.set_connected(at(1_000), &A, false);
+        assert_eq!(resolver.poll_timeout(), Some(at(1_000)));
+        begin(&mut resolver, at(1_000));
+        // Connected while asked: the answer counts, and is the last one.
+        resolver.set_connected(at(1_001), &A, true);
+        assert_eq!(settle(&mut resolver, at(1_002), 1), [(A, vec![address(2)])]);
+        assert_eq!(resolver.poll_timeout(), None);
+        assert_eq!(*count.lock().expect("no panic before"), 2);
+    }
+
+    #[test]
+    fn the_same_answer_is_told_once() {
+        let look_up = |_: &str, _| Ok(vec![address(1)]);
+        let mut resolver = Resolver::new(at(0), [name(A, "a.example")], Arc::new(look_up)).expect("resolver");
+        begin(&mut resolver, at(0));
+        assert_eq!(settle(&mut resolver, at(0), 1).len(), 1);
+        begin(&mut resolver, at(300));
+        assert_eq!(settle(&mut resolver, at(300), 1), []);
+    }
+
+    #[test]
+    fn few_look_ups_run_at_once() {
+        let look_up = |_: &str, _| Ok(vec![address(1)]);
+        let names = (0..20).map(|i| name(PublicKey::from_bytes([i; 32]), "a.example"));
+        let mut resolver = Resolver::new(at(0), names, Arc::new(look_up)).expect("resolver");
+        begin(&mut resolver, at(0));
+        assert_eq!((resolver.running, resolver.poll_timeout()), (PLACES, None));
+        let mut found = 0;
+        while resolver.running > 0 {
+            poll(&mut [PollFd::new(&resolver.fd(), PollFlags::IN)], None).expect("poll");
+            resolver.handle(at(0), |_, _| found += 1);
+            assert!(resolver.running <= PLACES);
+        }
+        assert_eq!(found, 20);
+    }
+
+    #[test]
+    fn the_system_knows_itself() {
+        let found = system("localhost", 7).expect("localhost is in every /etc/hosts");
+        assert!(found.iter().all(|addr| addr.ip().is_loopback() && addr.port() == 7), "{found:?}");
+    }
+}

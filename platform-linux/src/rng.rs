@@ -1,0 +1,3 @@
+//! The operating system's random source, for the engine.
+
+pub use getrandom::SysRng;

@@ -1,0 +1,359 @@
+//! One turn of the loop: from what has happened to the engine, and from the engine to what is done.
+//!
+//! ```text
+//!             link event, or after a while           gossip socket bound
+//!   Absent ──────────────────────────────► found ─────────────────────────► Up(index)
+//!     ▲  ▲                                   │ not bound: said once            │
+//!     │  └───────────────────────────────────┘                                 │
+//!     └────────── gone, or no WireGuard any more; another index: ──────────────┘ and at once found again
+//! ```
+
+use core::{fmt, net::IpAddr};
+use std::{
+    io,
+    os::fd::{BorrowedFd, RawFd},
+};
+
+use embedded_nal::UdpFullStack;
+use rand_core::TryCryptoRng;
+use wgautomesh_core::{
+    Duration, Event, Instant, Interface, Mesh, Output, PeerAction, PublicKey, driver::Driver,
+    limits::MAX_DATAGRAM,
+};
+
+use super::{Node, RunError, names::Names, report, status};
+use crate::{
+    control::status::Status,
+    resolve::Resolver,
+    watch::Watch,
+    wireguard::{ReadError, WireGuard},
+};
+
+/// Between two looks for an interface that is there and not usable yet: its userspace device has not made its socket, it
+/// has no key, the gossip port is taken. Doubled from the first to the last; an event of the link starts over.
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+const LAST_RETRY: Duration = Duration::from_secs(5);
+
+/// A network whose sockets can be waited on.
+pub(crate) trait Stack: UdpFullStack<Error = io::Error> {
+    fn fd(socket: &Self::UdpSocket) -> Option<RawFd>;
+}
+
+impl Stack for crate::net::Tunnel {
+    fn fd(socket: &Self::UdpSocket) -> Option<RawFd> {
+        socket.as_raw_fd()
+    }
+}
+
+/// What the loop works with.
+pub(super) struct Parts<W, A, S, R> {
+    pub(super) wireguard: W,
+    pub(super) watch: A,
+    pub(super) stack: S,
+    pub(super) rng: R,
+    pub(super) resolver: Resolver,
+}
+
+/// What to wait on.
+pub(super) struct Fds<'d> {
+    pub(super) watch: BorrowedFd<'d>,
+    pub(super) resolver: BorrowedFd<'d>,
+    pub(super) tunnel: Option<BorrowedFd<'d>>,
+}
+
+/// What was found ready.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Ready {
+    pub(super) alarm: bool,
+    pub(super) watch: bool,
+    pub(super) resolver: bool,
+    pub(super) tunnel: bool,
+}
+
+/// How it stands with the interface.
+struct Link {
+    /// The interface as the engine knows it.
+    up: Option<Interface>,
+    /// When to look for it again, without an event.
+    retry_at: Option<Instant>,
+    retry: Duration,
+    /// The last complaint, which is not repeated.
+    said: Option<String>,
+}
+
+pub(super) struct Daemon<'m, W, A, S: Stack, R, const PEERS: usize> {
+    mesh: &'m mut Mesh<PEERS>,
+    node: Node,
+    names: Names,
+    parts: Parts<W, A, S, R>,
+    driver: Option<Driver<S>>,
+    link: Link,
+    addresses: Vec<IpAddr>,
+}
+
+impl<'m, W, A, S, R, const PEERS: usize> Daemon<'m, W, A, S, R, PEERS>
+where
+    W: WireGuard,
+    A: Watch,
+    S: Stack,
+    R: TryCryptoRng,
+{
+    pub(super) fn new(mesh: &'m mut Mesh<PEERS>, node: Node, names: Names, parts: Parts<W, A, S, R>) -> Self {
+        Self { mesh, node, names, parts, driver: None, link: Link::default(), addresses: Vec::new() }
+    }
+
+    /// The first turn.
+    pub(super) fn start(&mut self, now: Instant) -> Result<(), RunError> {
+        self.look(now)?;
+        if self.link.up.is_none() {
+            self.read_addresses(now);
+        }
+        self.turn(now, Ready { resolver: true, ..Ready::default() })
+    }
+
+    /// When [`Self::turn`] is to be called at the latest.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let timeouts = [self.mesh.poll_timeout(), self.parts.resolver.poll_timeout(), self.link.retry_at];
+        timeouts.into_iter().flatten().min()
+    }
+
+    pub(super) fn fds(&self) -> Fds<'_> {
+        let tunnel = self.driver.as_ref().and_then(|driver| S::fd(driver.socket()));
+        // SAFETY: the driver's socket is open for as long as the driver, which this borrows.
+        #[allow(unsafe_code)]
+        let tunnel = tunnel.map(|fd| unsafe { BorrowedFd::borrow_raw(fd) });
+        Fds { watch: self.parts.watch.fd(), resolver: self.parts.resolver.fd(), tunnel }
+    }
+
+    /// Takes in what is ready and does what the engine wants. Bounded: a flood at the gossip port
+    /// keeps nothing else waiting, since a turn takes no more than `driver::RECEIVE_BUDGET` of its datagrams.
+    pub(super) fn turn(&mut self, now: Instant, ready: Ready) -> Result<(), RunError> {
+        if ready.watch {
+            let changes = self.parts.watch.changes();
+            if changes.link {
+                self.link.retry = FIRST_RETRY;
+                self.look(now)?;
+            }
+            if changes.addresses {
+                self.read_addresses(now);
+            }
+        }
+        if self.link.retry_at.is_some_and(|at| at <= now) {
+            self.look(now)?;
+        }
+        if ready.resolver || self.parts.resolver.poll_timeout().is_some_and(|at| at <= now) {
+            let mesh = &mut *self.mesh;
+            self.parts
+                .resolver
+                .handle(now, |peer, addresses| mesh.set_configured_endpoints(now, peer, addresses));
+        }
+        if let Some(driver) = self.driver.as_mut().filter(|_| ready.tunnel) {
+            // An error is about a packet sent before, or the device going down, which is an event of its own.
+            if let Err(error) = driver.receive(&mut self.parts.stack, self.mesh, now) {
+                log::debug!("gossip socket: {error}");
+            }
+        }
+        if self.mesh.poll_timeout().is_some_and(|at| at <= now) {
+            self.mesh.handle_timeout(now, &mut self.parts.rng);
+        }
+        self.carry_out(now)
+    }
+
+    /// Says goodbye. What fails now is nobody's concern any more.
+    pub(super) fn stop(&mut self, now: Instant) {
+        self.mesh.shutdown(now);
+        if let Err(error) = self.carry_out(now) {
+            log::debug!("{error}");
+        }
+    }
+
+    pub(super) fn status(&self, now: Instant) -> Status {
+        status::document(self.mesh, &self.node, &self.names, now)
+    }
+
+    fn carry_out(&mut self, now: Instant) -> Result<(), RunError> {
+        while let Some(output) = self.next_output(now) {
+            match output {
+                // Without a socket there is no interface to send by.
+                Output::Datagram { .. } => {}
+                Output::Peer { key, action } => self.apply(now, &key, &action),
+                Output::ReadInterface => self.read(now)?,
+                Output::Event(event) => self.tell(now, &event),
+                // The enum may grow.
+                other => log::debug!("not carried out: {other:?}"),
+            }
+        }
+        Ok(())
+    }
+
+    fn next_output(&mut self, now: Instant) -> Option<Output> {
+        let Parts { stack, rng, .. } = &mut self.parts;
+        match &mut self.driver {
+            Some(driver) => driver.poll(stack, self.mesh, now, rng),
+            None => self.mesh.poll(now, rng, &mut [0; MAX_DATAGRAM]),
+        }
+    }
+
+    fn apply(&mut self, now: Instant, key: &PublicKey, action: &PeerAction) {
+        log::trace!("{}: {action:?}", self.names.of(*key));
+        if let Err(error) = self.parts.wireguard.apply(key, action) {
+            log::debug!("{}: {action:?}: {error:?}", self.names.of(*key));
+            self.mesh.handle_action_error(now, key, action, error);
+        }
+    }
+
+    fn tell(&mut self, now: Instant, event: &Event) {
+        match event {
+            Event::Connected { key, .. } => self.parts.resolver.set_connected(now, key, true),
+            Event::Lost { key, .. } => self.parts.resolver.set_connected(now, key, false),
+            _ => {}
+        }
+        if let Some((level, line)) = report::line(event, &self.names) {
+            log::log!(level, "{line}");
+        }
+    }
+
+    /// Looks whether the interface is there, and tells the engine if that has changed.
+    fn look(&mut self, now: Instant) -> Result<(), RunError> {
+        self.link.retry_at = None;
+        match self.parts.wireguard.read().map(|snapshot| snapshot.interface()) {
+            Ok(interface) => {
+                self.found(now, interface);
+                Ok(())
+            }
+            Err(error) => self.not_found(now, error),
+        }
+    }
+
+    /// Reads the peers for the engine.
+    fn read(&mut self, now: Instant) -> Result<(), RunError> {
+        // A second time only if the first shows another interface than the engine knows.
+        for _ in 0..2 {
+            let snapshot = match self.parts.wireguard.read() {
+                Ok(snapshot) => snapshot,
+                Err(error) => return self.not_found(now, error),
+            };
+            let interface = snapshot.interface();
+            if self.link.up == Some(interface) {
+                self.mesh.begin_reading(now);
+                for (reading, allowed_ips) in snapshot.peers() {
+                    self.mesh.handle_reading(now, &reading, allowed_ips);
+                }
+                self.mesh.end_reading(now);
+                self.link.recover(&self.node.interface);
+                break;
+            }
+            self.found(now, interface);
+        }
+        Ok(())
+    }
+
+    fn found(&mut self, now: Instant, interface: Interface) {
+        if self.link.up == Some(interface) {
+            return;
+        }
+        // As it is between `ip link add` and `wg set`.
+        if interface.public_key.as_bytes() == &[0; PublicKey::LEN] {
+            self.link.complain(&self.node.interface, &"it has no private key yet");
+            self.down(now);
+            return self.link.try_later(now);
+        }
+        let name = &self.node.interface;
+        if self.driver.is_none() || self.link.up.map(|up| up.index) != Some(interface.index) {
+            // A socket stays bound to the index that its device had.
+            self.driver = None;
+            match Driver::bind(&mut self.parts.stack, self.node.gossip_port) {
+                Ok(driver) => self.driver = Some(driver),
+                Err(error) => {
+                    let port = self.node.gossip_port;
+                    self.link.complain(name, &format_args!("gossip port {port} cannot be used: {error}"));
+                    self.down(now);
+                    return self.link.try_later(now);
+                }
+            }
+            let (key, port) = (interface.public_key, interface.listen_port);
+            log::info!("{name}: found, this node is {key:.8}, WireGuard port {port}");
+        }
+        self.link = Link { up: Some(interface), ..Link::default() };
+        self.mesh.handle_interface(now, Some(interface));
+        self.read_addresses(now);
+    }
+
+    fn not_found(&mut self, now: Instant, error: ReadError) -> Result<(), RunError> {
+        let name = &self.node.interface;
+        match error {
+            ReadError::Permission if self.link.up.is_none() => {
+                return Err(RunError::Permission { interface: name.clone() });
+            }
+            ReadError::Absent => {
+                self.link.complain(name, &"there is no such interface; waiting for it");
+                // Its coming is an event.
+                self.down(now);
+            }
+            ReadError::NotWireGuard => {
+                self.link.complain(name, &error);
+                self.down(now);
+                self.link.try_later(now);
+            }
+            ReadError::Permission | ReadError::Failed(_) => {
+                self.link.complain(name, &format_args!("cannot be read: {error}"));
+                // While it is up the engine asks again by itself.
+                if self.link.up.is_none() {
+                    self.link.try_later(now);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn down(&mut self, now: Instant) {
+        self.driver = None;
+        self.link.up = None;
+        self.mesh.handle_interface(now, None);
+    }
+
+    fn read_addresses(&mut self, now: Instant) {
+        match self.parts.watch.addresses() {
+            Ok(addresses) if addresses != self.addresses => {
+                log::debug!("own addresses: {addresses:?}");
+                self.mesh.handle_local_addresses(now, &addresses);
+                self.addresses = addresses;
+            }
+            Ok(_) => {}
+            Err(error) => log::debug!("own addresses cannot be read: {error}"),
+        }
+    }
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        Self { up: None, retry_at: None, retry: FIRST_RETRY, said: None }
+    }
+}
+
+impl Link {
+    fn try_later(&mut self, now: Instant) {
+        self.retry_at = Some(now.saturating_add(self.retry));
+        self.retry = LAST_RETRY.min(self.retry + self.retry);
+    }
+
+    /// Says what is wrong, once. An interface that comes passes through several states on its way: after the first complaint,
+    /// another is only worth a line when it lasts.
+    fn complain(&mut self, interface: &str, about: &dyn fmt::Display) {
+        let line = format!("{interface}: {about}");
+        let news = match &self.said {
+            None => true,
+            Some(said) => *said != line && (self.up.is_some() || self.retry == LAST_RETRY),
+        };
+        if news {
+            log::warn!("{line}");
+            self.said = Some(line);
+        }
+    }
+
+    fn recover(&mut self, interface: &str) {
+        if self.said.take().is_some() {
+            log::info!("{interface}: can be read again");
+        }
+    }
+}

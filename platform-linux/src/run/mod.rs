@@ -1,0 +1,225 @@
+//! The daemon: one thread that waits for files and time, and one engine that it feeds.
+//!
+//! [`run`] sets up what touches the system and [`Daemon`] is the loop's body, over traits that the tests implement too.
+//! Policy about peers is the engine's. What is decided here is only what is about this machine: when the interface is
+//! there, when to look for it again, what to say in the log. Whatever fails is said once and tried again; it never stops
+//! the mesh.
+
+mod daemon;
+mod names;
+mod report;
+mod signals;
+mod status;
+
+#[cfg(test)]
+mod tests;
+
+use core::fmt;
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd},
+    sync::Arc,
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+    process::{DumpableBehavior, set_dumpable_behavior},
+};
+use wgautomesh_core::{AddPeerError, Instant, Mesh, PublicKey, SharedKey};
+
+use crate::{
+    clock::{self, Alarm},
+    config::{Config, Endpoint},
+    control::{self, BindError, Interest, Server},
+    net::Tunnel,
+    resolve::{self, Resolver},
+    rng::SysRng,
+    watch::Rtnetlink,
+    wireguard::System,
+};
+use daemon::{Daemon, Parts, Ready};
+use names::Names;
+use signals::{Signals, Wish};
+
+/// Why the daemon cannot run.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The interface may not be read or changed.
+    Permission {
+        /// The interface.
+        interface: String,
+    },
+    /// Another daemon meshes this interface.
+    AlreadyRunning(BindError),
+    /// A peer of the configuration does not fit the engine.
+    Peer(PublicKey, AddPeerError),
+    /// The system refused something without which nothing works.
+    System {
+        /// What was wanted.
+        what: &'static str,
+        /// What it said.
+        error: io::Error,
+    },
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Permission { interface } => write!(
+                f,
+                "{interface}: not permitted; run as root, or give the program CAP_NET_ADMIN \
+                 (`AmbientCapabilities=CAP_NET_ADMIN` in its systemd unit)"
+            ),
+            Self::AlreadyRunning(error) => write!(f, "{error}; stop it first"),
+            Self::Peer(key, error) => write!(f, "peer {key}: {error}"),
+            Self::System { what, error } => write!(f, "{what}: {error}"),
+        }
+    }
+}
+
+impl core::error::Error for RunError {}
+
+fn system(what: &'static str) -> impl FnOnce(io::Error) -> RunError {
+    move |error| RunError::System { what, error }
+}
+
+/// What is said of this node besides what the engine knows.
+struct Node {
+    interface: String,
+    gossip_port: u16,
+    started: Instant,
+}
+
+/// Meshes the configured interface until SIGTERM or SIGINT.
+///
+/// `mesh` is a new engine, with room for the configured peers. The caller brings it because it is large and best lies in a
+/// static.
+///
+/// # Errors
+/// See [`RunError`]. What goes wrong later on is logged and tried again, except that the right to change the interface is
+/// missing.
+pub fn run<const PEERS: usize>(config: &Config, mesh: &mut Mesh<PEERS>) -> Result<(), RunError> {
+    // Every reading of the interface carries its private key: no core dump, and no other process of this user's reads it.
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        log::debug!("the process cannot be made undumpable: {error}");
+    }
+    let now = clock::now();
+    let mut signals = Signals::new().map_err(system("signals"))?;
+    let mut alarm = Alarm::new().map_err(system("timer"))?;
+    let mut server = bind_control(config)?;
+    let interface = config.interface().as_str();
+    configure(mesh, config, now)?;
+    let resolver =
+        Resolver::new(now, names_to_resolve(config), Arc::new(resolve::system)).map_err(system("eventfd"))?;
+    let parts = Parts {
+        wireguard: System::new(interface).map_err(system("sockets"))?,
+        watch: Rtnetlink::new(interface).map_err(system("rtnetlink"))?,
+        stack: Tunnel::new(interface),
+        rng: SysRng,
+        resolver,
+    };
+    let node = Node { interface: interface.into(), gossip_port: config.gossip_port().get(), started: now };
+    let peers = config.peers().len();
+    log::info!("wgautomesh {}: meshing {interface}, {peers} peers configured", env!("CARGO_PKG_VERSION"));
+    let mut daemon = Daemon::new(mesh, node, Names::new(config), parts);
+    daemon.start(clock::now())?;
+    loop {
+        let control_timeout = server.as_ref().and_then(Server::next_timeout);
+        let deadline = [daemon.poll_timeout(), control_timeout].into_iter().flatten().min();
+        alarm.set(deadline).map_err(system("timer"))?;
+        let (ready, signalled, asked) = wait(&daemon.fds(), &signals, &alarm, server.as_ref())?;
+        if signalled {
+            match signals.next() {
+                Some(Wish::Stop) => break,
+                Some(Wish::Reload) => {
+                    log::warn!("SIGHUP: restart the daemon to have it read its configuration again")
+                }
+                None => {}
+            }
+        }
+        if ready.alarm {
+            alarm.clear();
+        }
+        let now = clock::now();
+        daemon.turn(now, ready)?;
+        if let Some(server) = server.as_mut().filter(|_| asked || ready.alarm) {
+            server.handle(now, |_| daemon.status(now).to_json());
+        }
+    }
+    daemon.stop(clock::now());
+    log::info!("{}: stopped, the peers go on as they are", config.interface());
+    Ok(())
+}
+
+fn configure<const PEERS: usize>(
+    mesh: &mut Mesh<PEERS>,
+    config: &Config,
+    now: Instant,
+) -> Result<(), RunError> {
+    mesh.set_secrets([SharedKey::derive(config.secret().reveal().as_bytes())]);
+    for peer in config.peers() {
+        mesh.add_peer(now, *peer.key(), peer.address())
+            .map_err(|error| RunError::Peer(*peer.key(), error))?;
+        if let Some(Endpoint::Address(address)) = peer.endpoint() {
+            mesh.set_configured_endpoints(now, peer.key(), &[*address]);
+        }
+    }
+    Ok(())
+}
+
+fn names_to_resolve(config: &Config) -> impl Iterator<Item = resolve::Name> {
+    config.peers().iter().filter_map(|peer| match peer.endpoint() {
+        Some(Endpoint::Name { host, port }) => {
+            Some(resolve::Name { peer: *peer.key(), host: host.clone(), port: port.get() })
+        }
+        _ => None,
+    })
+}
+
+/// The control socket, without which the mesh works as well.
+fn bind_control(config: &Config) -> Result<Option<Server>, RunError> {
+    match Server::bind(&control::directory(), config.interface()) {
+        Ok(server) => Ok(Some(server)),
+        Err(error @ BindError::InUse(_)) => Err(RunError::AlreadyRunning(error)),
+        Err(error) => {
+            log::warn!("no control socket, `wgautomesh status` will not work: {error}");
+            Ok(None)
+        }
+    }
+}
+
+/// Waits until a file is ready. Returns what is, whether a signal came, and whether the control socket wants something.
+fn wait(
+    fds: &daemon::Fds<'_>,
+    signals: &Signals,
+    alarm: &Alarm,
+    server: Option<&Server>,
+) -> Result<(Ready, bool, bool), RunError> {
+    fn readable(fd: BorrowedFd<'_>) -> PollFd<'_> {
+        PollFd::from_borrowed_fd(fd, PollFlags::IN)
+    }
+    let [stop, reload] = signals.fds();
+    let fixed = [stop, reload, alarm.as_fd(), fds.watch, fds.resolver];
+    let control = server.into_iter().flat_map(Server::interests).map(|(fd, interest)| match interest {
+        Interest::Readable => readable(fd),
+        Interest::Writable => PollFd::from_borrowed_fd(fd, PollFlags::OUT),
+    });
+    let mut files: Vec<_> = fixed.into_iter().chain(fds.tunnel).map(readable).collect();
+    let others = files.len();
+    files.extend(control);
+    match poll(&mut files, None) {
+        Ok(_) => {}
+        Err(Errno::INTR) => return Ok((Ready::default(), true, false)),
+        Err(error) => return Err(RunError::System { what: "poll", error: error.into() }),
+    }
+    let is_ready = |at: usize| files.get(at).is_some_and(|file| !file.revents().is_empty());
+    let ready = Ready {
+        alarm: is_ready(2),
+        watch: is_ready(3),
+        resolver: is_ready(4),
+        tunnel: others > 5 && is_ready(5),
+    };
+    Ok((ready, is_ready(0) || is_ready(1), (others..files.len()).any(is_ready)))
+}

@@ -1,0 +1,56 @@
+//! What people call the peers.
+
+use core::fmt;
+
+use wgautomesh_core::PublicKey;
+
+use crate::config::Config;
+
+/// The configured peers' names, in the order of the configuration.
+#[derive(Default)]
+pub(super) struct Names(Vec<(PublicKey, Option<Box<str>>)>);
+
+impl Names {
+    pub(super) fn new(config: &Config) -> Self {
+        Self(
+            config
+                .peers()
+                .iter()
+                .map(|peer| (*peer.key(), peer.name().map(|name| name.as_str().into())))
+                .collect(),
+        )
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&PublicKey, Option<&str>)> {
+        self.0.iter().map(|(key, name)| (key, name.as_deref()))
+    }
+
+    /// A peer in a line of the log.
+    pub(super) fn of(&self, key: PublicKey) -> Named<'_> {
+        Named { key, name: self.name(&key) }
+    }
+
+    /// A peer in a few characters: its name, or the begin of its key.
+    pub(super) fn short(&self, key: &PublicKey) -> String {
+        self.name(key).map_or_else(|| format!("{key:.8}"), Into::into)
+    }
+
+    fn name(&self, key: &PublicKey) -> Option<&str> {
+        self.0.iter().find(|(other, _)| other == key)?.1.as_deref()
+    }
+}
+
+/// `attic (AbCdEfGh)`, or `AbCdEfGh` for a peer without a name.
+pub(super) struct Named<'n> {
+    key: PublicKey,
+    name: Option<&'n str>,
+}
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name {
+            Some(name) => write!(f, "{name} ({:.8})", self.key),
+            None => write!(f, "{:.8}", self.key),
+        }
+    }
+}

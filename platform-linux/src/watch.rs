@@ -1,0 +1,249 @@
+//! What changes on this machine: the WireGuard link coming and going, and the addresses of the others.
+//!
+//! The kernel tells of it by rtnetlink multicast, so nothing is asked periodically. Routes are not watched: WireGuard
+//! looks them up per packet, and on IPv6 every router advertisement would wake the daemon.
+
+use core::net::IpAddr;
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use rustix::{io::Errno, net::netdevice};
+use wgautomesh_core::{Scope, scope};
+
+use crate::rtnl::{self, Request, attributes, field, kind, messages};
+
+const RTMGRP_LINK: u32 = 0x1;
+const RTMGRP_IPV4_IFADDR: u32 = 0x10;
+const RTMGRP_IPV6_IFADDR: u32 = 0x100;
+
+/// `struct ifinfomsg` and `struct ifaddrmsg`.
+const IFINFOMSG: usize = 16;
+const IFADDRMSG: usize = 8;
+
+const IFLA_IFNAME: u16 = 3;
+const IFA_ADDRESS: u16 = 1;
+const IFA_LOCAL: u16 = 2;
+const IFA_FLAGS: u16 = 8;
+
+/// Addresses that must not be published: duplicate on the link, not to be used for new flows (an IPv6 privacy address
+/// out of date, say), or not yet checked.
+const IFA_F_UNFIT: u32 = 0x08 | 0x20 | 0x40;
+
+/// What has changed since the last look.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Changes {
+    /// The WireGuard link appeared, vanished, went up or down.
+    pub link: bool,
+    /// The machine's own addresses may be others.
+    pub addresses: bool,
+}
+
+/// A source of [`Changes`].
+pub trait Watch {
+    /// Readable when there may be changes.
+    fn fd(&self) -> BorrowedFd<'_>;
+
+    /// Takes what has changed, without waiting.
+    fn changes(&mut self) -> Changes;
+
+    /// The machine's own unicast addresses now, public ones first: not those of the tunnel, no loopback, no
+    /// link-local, none that is deprecated, tentative or a duplicate.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn addresses(&mut self) -> io::Result<Vec<IpAddr>>;
+}
+
+/// [`Watch`] by rtnetlink.
+pub struct Rtnetlink {
+    events: OwnedFd,
+    interface: String,
+    /// The link's last known index: a rename shows by it.
+    index: Option<u32>,
+    buffer: Box<[u8; 8192]>,
+}
+
+impl Rtnetlink {
+    /// Watches the link of this name.
+    ///
+    /// # Errors
+    /// The kernel's, where there is no rtnetlink.
+    pub fn new(interface: &str) -> io::Result<Self> {
+        Ok(Self {
+            events: rtnl::open(RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR)?,
+            interface: interface.into(),
+            index: None,
+            buffer: Box::new([0; 8192]),
+        })
+    }
+}
+
+/// Notes what one datagram of events says of the link `name`, last seen with `index`.
+fn note(datagram: &[u8], name: &str, index: &mut Option<u32>, changes: &mut Changes) {
+    for message in messages(datagram) {
+        match message.kind {
+            kind::NEW_LINK | kind::DEL_LINK => {
+                let Some(this) = field(message.body, 4).map(u32::from_ne_bytes) else { continue };
+                let named = attributes(message.body, IFINFOMSG).any(|(kind, value)| {
+                    kind == IFLA_IFNAME && value.strip_suffix(&[0]) == Some(name.as_bytes())
+                });
+                if named || *index == Some(this) {
+                    changes.link = true;
+                    *index = (named && message.kind == kind::NEW_LINK).then_some(this);
+                }
+            }
+            kind::NEW_ADDR | kind::DEL_ADDR => changes.addresses = true,
+            _ => {}
+        }
+    }
+}
+
+/// The address of one `RTM_NEWADDR` message, if it is one to publish.
+fn fit(body: &[u8], tunnel: Option<u32>) -> Option<IpAddr> {
+    if field(body, 4).map(u32::from_ne_bytes) == tunnel {
+        return None;
+    }
+    let mut flags = u32::from(*body.get(2)?);
+    let (mut address, mut local) = (None, None);
+    for (kind, value) in attributes(body, IFADDRMSG) {
+        match kind {
+            IFA_ADDRESS => address = rtnl::ip(value),
+            IFA_LOCAL => local = rtnl::ip(value),
+            IFA_FLAGS => flags = field(value, 0).map_or(flags, u32::from_ne_bytes),
+            _ => {}
+        }
+    }
+    // On a point-to-point link IFA_ADDRESS is the other end.
+    let ip = local.or(address)?;
+    (flags & IFA_F_UNFIT == 0 && matches!(scope(ip), Scope::Private | Scope::Public)).then_some(ip)
+}
+
+impl Watch for Rtnetlink {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.events.as_fd()
+    }
+
+    fn changes(&mut self) -> Changes {
+        let mut changes = Changes::default();
+        // As many as a socket buffer holds at the most; what comes later is left to the next turn of the loop.
+        for _ in 0..1024 {
+            match rtnl::receive(&self.events, &mut self.buffer[..]) {
+                Ok(datagram) => note(datagram, &self.interface, &mut self.index, &mut changes),
+                Err(error) if error.raw_os_error() == Some(Errno::NOBUFS.raw_os_error()) => {
+                    // Events were lost: anything may have changed.
+                    changes = Changes { link: true, addresses: true };
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+        changes
+    }
+
+    fn addresses(&mut self) -> io::Result<Vec<IpAddr>> {
+        // A socket of its own, so that events and answers do not mix.
+        let socket = rtnl::open(0)?;
+        let tunnel = netdevice::name_to_index(&socket, &self.interface).ok();
+        rtnl::ask(&socket, &Request::dump(kind::GET_ADDR, &[rtnl::AF_UNSPEC; IFADDRMSG]))?;
+        let mut addresses = Vec::new();
+        'dump: loop {
+            for message in messages(rtnl::receive(&socket, &mut self.buffer[..])?) {
+                match message.kind {
+                    kind::NEW_ADDR => addresses.extend(fit(message.body, tunnel)),
+                    kind::ERROR => return Err(io::Error::from_raw_os_error(message.errno())),
+                    kind::DONE => break 'dump,
+                    _ => {}
+                }
+            }
+        }
+        // Stable: within a scope the kernel's order stays, which is that of the interfaces.
+        addresses.sort_by_key(|&ip| scope(ip) != Scope::Public);
+        Ok(addresses)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(kind: u16, index: u32, name: &str) -> Vec<u8> {
+        let mut info = [0; IFINFOMSG];
+        info[4..8].copy_from_slice(&index.to_ne_bytes());
+        let name = [name.as_bytes(), &[0]].concat();
+        Request::get(kind, &info).attribute(IFLA_IFNAME, &name).bytes().to_vec()
+    }
+
+    fn address(index: u32, flags: u32, ip: &[u8]) -> Vec<u8> {
+        let mut info = [0; IFADDRMSG];
+        info[4..8].copy_from_slice(&index.to_ne_bytes());
+        let request = Request::get(kind::NEW_ADDR, &info).attribute(IFA_ADDRESS, ip);
+        request.attribute(IFA_FLAGS, &flags.to_ne_bytes()).bytes().to_vec()
+    }
+
+    #[test]
+    fn only_the_named_link_counts() {
+        const LINK: Changes = Changes { link: true, addresses: false };
+        let mut index = None;
+        for (kind, this, name, expected, known) in [
+            (kind::NEW_LINK, 3, "wg1", Changes::default(), None),
+            (kind::NEW_LINK, 4, "wg0", LINK, Some(4)),
+            (kind::NEW_LINK, 4, "renamed", LINK, None),
+            (kind::NEW_LINK, 4, "wg0", LINK, Some(4)),
+            (kind::DEL_LINK, 3, "wg1", Changes::default(), Some(4)),
+            (kind::DEL_LINK, 4, "wg0", LINK, None),
+            (kind::NEW_LINK, 5, "wg0", LINK, Some(5)),
+        ] {
+            let mut changes = Changes::default();
+            note(&link(kind, this, name), "wg0", &mut index, &mut changes);
+            assert_eq!((changes, index), (expected, known), "{kind} {this} {name}");
+        }
+    }
+
+    #[test]
+    fn only_fit_addresses_are_told() {
+        let public = [203, 0, 113, 7];
+        let v6 = *b"\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01";
+        let link_local = *b"\xfe\x80\0\0\0\0\0\0\0\0\0\0\0\0\0\x01";
+        for (index, flags, ip, expected) in [
+            (2, 0x80, &public[..], true),
+            (9, 0x80, &public[..], false),
+            (2, 0x80 | 0x20, &public[..], false),
+            (2, 0x40, &v6[..], false),
+            (2, 0x08, &v6[..], false),
+            (2, 0x01, &v6[..], true),
+            (2, 0x80, &[127, 0, 0, 1][..], false),
+            (2, 0x80, &[10, 1, 2, 3][..], true),
+            (2, 0x80, &[169, 254, 2, 3][..], false),
+            (2, 0x80, &link_local[..], false),
+            (2, 0x80, &[1, 2, 3][..], false),
+        ] {
+            let datagram = address(index, flags, ip);
+            let found: Vec<_> =
+                messages(&datagram).filter_map(|message| fit(message.body, Some(9))).collect();
+            assert_eq!(!found.is_empty(), expected, "{index} {flags:#x} {ip:?}");
+        }
+    }
+
+    #[test]
+    fn the_local_end_of_a_point_to_point_link_is_ours() {
+        let request = Request::get(kind::NEW_ADDR, &[0; IFADDRMSG]);
+        let request =
+            request.attribute(IFA_ADDRESS, &[203, 0, 113, 1]).attribute(IFA_LOCAL, &[203, 0, 113, 2]);
+        let ip = messages(request.bytes()).find_map(|message| fit(message.body, None));
+        assert_eq!(ip, Some(IpAddr::from([203, 0, 113, 2])));
+    }
+
+    #[test]
+    fn the_kernel_answers() {
+        let mut watch = Rtnetlink::new("wg0").expect("rtnetlink");
+        let addresses = watch.addresses().expect("dump");
+        assert!(
+            addresses.iter().all(|&ip| matches!(scope(ip), Scope::Private | Scope::Public)),
+            "{addresses:?}"
+        );
+        // Whatever other programs do to the links meanwhile, this one is not there.
+        assert!(!watch.changes().link);
+    }
+}

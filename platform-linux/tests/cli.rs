@@ -1,0 +1,266 @@
+//! The binary as a user meets it: output streams, exit statuses, and `status` against a real control socket.
+
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use embassy_time::Instant;
+use std::collections::BTreeMap;
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use wgautomesh::config::InterfaceName;
+use wgautomesh::control::Server;
+use wgautomesh::control::status::{Node, Status};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_wgautomesh");
+
+fn wgautomesh(arguments: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.args(arguments).env_remove("WGAUTOMESH_RUNTIME_DIR");
+    command
+}
+
+fn text(bytes: &[u8]) -> &str {
+    core::str::from_utf8(bytes).unwrap()
+}
+
+/// A directory of one test.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("wgautomesh-cli-{}-{number}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn help_and_version_need_nothing() {
+    for (arguments, begins) in [
+        (&["--help"][..], "wgautomesh connects the peers"),
+        (&["run", "--help"], "Meshes the interface"),
+        (&["check", "-h"], "Says everything"),
+        (&["genkey", "--help"], "Prints a new random"),
+        (&["status", "--help"], "Shows a running wgautomesh"),
+        (&["--version"], concat!("wgautomesh ", env!("CARGO_PKG_VERSION"), "\n")),
+    ] {
+        let output = wgautomesh(arguments).env_clear().output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        assert!(text(&output.stdout).starts_with(begins), "{arguments:?}");
+        assert_eq!(text(&output.stderr), "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn nonsense_is_told_apart_from_failure() {
+    let output = wgautomesh(&["--jsn"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        text(&output.stderr),
+        "wgautomesh: unknown option \"--jsn\"; did you mean --json?\nTry `wgautomesh --help`.\n"
+    );
+
+    let directory = Directory::new();
+    for arguments in [&["stauts"][..], &["check", "stauts"]] {
+        let output = wgautomesh(arguments).current_dir(&directory.0).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(
+            text(&output.stderr),
+            "stauts: error: cannot be read: there is no such file; fix: create it, or correct the path\n\
+             wgautomesh: did you mean `wgautomesh status`? Any other word is the path of a file.\n"
+        );
+    }
+}
+
+#[test]
+fn every_secret_is_new_and_good() {
+    let directory = Directory::new();
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        let output = wgautomesh(&["genkey"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        let line = text(&output.stdout).to_owned();
+        assert_eq!((line.len(), line.lines().count()), (45, 1));
+        assert!(!seen.contains(&line));
+        // What it prints is a secret that `check` has nothing to say against.
+        let secret = directory.0.join("secret");
+        fs::write(&secret, &line).unwrap();
+        fs::set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
+        let config = "interface = \"wg0\"\ngossip_port = 1666\ngossip_secret_file = \"secret\"\n[[peers]]\n\
+                      pubkey = \"7Nm7pMmyS7Nts1MB+loyD8u84ODxHPTkDu+uqQR6yDk=\"\naddress = \"10.14.0.2\"\n";
+        fs::write(directory.0.join("mesh.toml"), config).unwrap();
+        let checked = wgautomesh(&["check", "mesh.toml"]).current_dir(&directory.0).output().unwrap();
+        assert_eq!((checked.status.code(), text(&checked.stderr)), (Some(0), ""));
+        seen.push(line);
+    }
+}
+
+/// Whoever reads may stop reading, and a full disk must not look like success.
+#[test]
+fn a_closed_pipe_is_no_failure_and_a_full_disk_is() {
+    for arguments in [&["--help"][..], &["--version"], &["genkey"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = wgautomesh(arguments).stdout(writer).stderr(Stdio::piped()).output().unwrap();
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""), "{arguments:?}");
+
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let output = wgautomesh(arguments).stdout(full).stderr(Stdio::piped()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(
+            text(&output.stderr).starts_with("wgautomesh: cannot write to standard output: "),
+            "{arguments:?}"
+        );
+    }
+    // Nobody to complain to either.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    assert_eq!(wgautomesh(&["--jsn"]).stderr(writer).status().unwrap().code(), Some(2));
+}
+
+/// Turns a server in another thread while `asking` runs.
+fn while_serving<T>(directory: &Path, interface: &str, asking: impl FnOnce(&Path) -> T) -> T {
+    let name = InterfaceName::parse(interface).unwrap();
+    let mut server = Server::bind(directory, &name).unwrap();
+    let path = server.path().to_owned();
+    let status = Status {
+        version: 1,
+        node: Node {
+            version: "0.1.0".into(),
+            interface: interface.into(),
+            interface_up: true,
+            key: None,
+            mesh_address: None,
+            gossip_port: 1666,
+            listen_port: None,
+            uptime_s: 61,
+            nat: None,
+            seen_at: Vec::new(),
+        },
+        peers: Vec::new(),
+        counters: BTreeMap::new(),
+    };
+    let done = AtomicBool::new(false);
+    struct Done<'a>(&'a AtomicBool);
+    impl Drop for Done<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Release);
+        }
+    }
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Acquire) {
+                server.handle(Instant::from_secs(1), |_| status.to_json());
+                std::thread::sleep(core::time::Duration::from_millis(2));
+            }
+        });
+        let _done = Done(&done);
+        asking(&path)
+    })
+}
+
+fn status(directory: &Path, arguments: &[&str]) -> Output {
+    let all: Vec<&str> = ["status"].iter().chain(arguments).copied().collect();
+    wgautomesh(&all).env("WGAUTOMESH_RUNTIME_DIR", directory).current_dir(directory).output().unwrap()
+}
+
+const TABLE: &str =
+    "wg0  gossip port 1666  up 1m01s\nseen by nobody yet; NAT unknown\n0 of 0 peers connected\n";
+
+#[test]
+fn status_finds_the_daemon() {
+    let directory = Directory::new();
+    fs::write(directory.0.join("mesh.toml"), "interface = \"wg0\"\n").unwrap();
+    while_serving(&directory.0, "wg0", |_| {
+        for arguments in [&[][..], &["--interface", "wg0"], &["mesh.toml"]] {
+            let output = status(&directory.0, arguments);
+            assert_eq!((text(&output.stdout), text(&output.stderr)), (TABLE, ""), "{arguments:?}");
+            assert_eq!(output.status.code(), Some(0));
+        }
+        let json = status(&directory.0, &["--json"]);
+        let parsed: Status = serde_json::from_slice(&json.stdout).unwrap();
+        assert_eq!((parsed.version, parsed.node.interface.as_str()), (1, "wg0"));
+
+        while_serving(&directory.0, "wg1", |_| {
+            let output = status(&directory.0, &[]);
+            assert_eq!(
+                (output.status.code(), text(&output.stderr)),
+                (Some(1), "wgautomesh: several are running (wg0, wg1): choose one with --interface\n")
+            );
+            assert_eq!(status(&directory.0, &["-i", "wg1"]).status.code(), Some(0));
+        });
+    });
+}
+
+#[test]
+fn status_without_a_daemon_says_so() {
+    let directory = Directory::new();
+    let shown = directory.0.display();
+    for (arguments, complaint) in [
+        (&[][..], format!("wgautomesh: there is no control socket in {shown}: no wgautomesh is running\n")),
+        (
+            &["-i", "wg0"],
+            format!(
+                "wgautomesh: wg0: no wgautomesh listens at {shown}/wg0.sock\n\
+                 Is it running? `wgautomesh run FILE` starts it.\n"
+            ),
+        ),
+        (
+            &["wg0"],
+            "wg0: error: cannot be read: there is no such file; fix: create it, or correct the path\n\
+             wgautomesh: for an interface write --interface wg0\n"
+                .into(),
+        ),
+    ] {
+        let output = status(&directory.0, arguments);
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(1), &*complaint), "{arguments:?}");
+        assert_eq!(text(&output.stdout), "");
+    }
+}
+
+/// Neither the mode of the socket nor, where that was opened, the daemon lets another user ask.
+#[test]
+fn another_user_may_not_ask() {
+    if !is_root() {
+        eprintln!("SKIPPED: only root can become another user");
+        return;
+    }
+    let directory = Directory::new();
+    // Where the other user can start it. Copied by another process: a descriptor for writing, inherited for a moment by
+    // what other tests start, would make it "busy".
+    let program = directory.0.join("program");
+    assert!(Command::new("cp").arg(PROGRAM).arg(&program).status().unwrap().success());
+    fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    while_serving(&directory.0, "wg0", |socket| {
+        let ask = || {
+            let mut command = Command::new(&program);
+            command.args(["status"]).env("WGAUTOMESH_RUNTIME_DIR", &directory.0).current_dir("/");
+            let output = command.uid(65534).gid(65534).output().unwrap();
+            (output.status.code(), String::from_utf8(output.stderr).unwrap())
+        };
+        let (code, said) = ask();
+        assert_eq!(code, Some(1));
+        assert!(
+            said.contains("is for root and the user the daemon runs as only\nTry again as root.\n"),
+            "{said}"
+        );
+        fs::set_permissions(socket, Permissions::from_mode(0o666)).unwrap();
+        let (code, said) = ask();
+        assert_eq!(code, Some(1));
+        assert!(said.contains("the daemon hung up"), "{said}");
+    });
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
