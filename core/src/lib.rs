@@ -5,6 +5,7 @@
 mod fmt;
 
 mod addr;
+mod alarm;
 #[cfg(feature = "nal")]
 pub mod driver;
 mod input;
