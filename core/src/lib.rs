@@ -19,6 +19,8 @@ mod seal;
 mod stats;
 mod status;
 mod table;
+#[cfg(test)]
+mod testing;
 mod wire;
 
 pub use addr::{Endpoint, Scope, scope};

@@ -13,8 +13,7 @@ fn sizes() {
     }
     let per_peer = (sizes[2].1 - sizes[1].1) / 192;
     println!("each further peer: {per_peer} bytes");
-    // Pointers are no part of it, so that a 64-bit host is above the microcontroller's 640 only by alignment.
-    assert!(per_peer <= 700, "{per_peer} bytes a peer");
+    assert!(per_peer <= 640, "{per_peer} bytes a peer");
 }
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64", target_endian = "little"))]
