@@ -38,8 +38,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
         }
         if self.readings.wanted && self.interface.is_some() && !self.leaving {
             self.readings.wanted = false;
-            self.readings.next = now.saturating_add(crate::limits::READ_LOST);
-            self.arm(self.readings.next);
+            self.readings.next.set(now.saturating_add(crate::limits::READ_LOST));
+            self.arm(self.readings.next.at());
             count(&mut self.counters.readings);
             return Some(Output::ReadInterface);
         }
@@ -87,7 +87,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 return Some(Event::Dropped { packets });
             }
         }
-        self.answer.take().map(Event::Answer)
+        self.answers.pop_front().map(Event::Answer)
     }
 
     fn poll_peer<R: TryCryptoRng>(
