@@ -28,6 +28,12 @@ debian_cargo() {
         RUSTUP_TOOLCHAIN= "$debian_cargo" "$@"
 }
 
+# Debian's clippy. Not by way of cargo, which would prefer rustup's.
+debian_clippy() {
+    env PATH="$tools/bin:/usr/local/bin:/usr/bin:/bin" RUSTC_BOOTSTRAP=1 RUSTC="$debian_rustc" CARGO="$debian_cargo" \
+        RUSTUP_TOOLCHAIN= /usr/bin/cargo-clippy clippy "$@"
+}
+
 # The same through cargo-zigbuild, for targets that need a C library and a linker.
 debian_zigbuild() {
     env PATH="$tools/bin:/usr/local/bin:/usr/bin:/bin" RUSTC_BOOTSTRAP=1 RUSTC="$debian_rustc" CARGO="$debian_cargo" \
