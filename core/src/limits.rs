@@ -133,7 +133,7 @@ pub(crate) const ROUND_FIRST: Duration = Duration::from_millis(180);
 /// See [`ROUND_MIN`].
 pub(crate) const ROUND_MAX: Duration = Duration::from_secs(2);
 /// Re-adds in a row before WireGuard is left to its own 5 s cycle: a re-added peer forgets replay stamps.
-pub(crate) const MAX_READDS: u8 = 3;
+pub(crate) const MAX_READDS: u8 = 4;
 /// That cycle, with its jitter.
 pub(crate) const NATURAL_CYCLE: Duration = Duration::from_millis(5_400);
 /// While no peer is live, one fire per this time, never a longer back-off.

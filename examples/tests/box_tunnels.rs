@@ -1,8 +1,8 @@
 //! The box without a daemon: peers and endpoints are given by hand, so that what fails here is the box.
 
-use std::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use wgautomesh_examples::mesh_box::{
     BoxError, LISTEN_PORT, Mesh, MeshConfig, PeerUpdate, Underlay, WireGuardKind,

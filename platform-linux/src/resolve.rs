@@ -11,9 +11,10 @@
 //! once, since the servers of one name may be dead while those of another answer. Which address is used is the
 //! engine's business: it gets all of them.
 
+use core::net::SocketAddr;
 use std::{
     io,
-    net::{SocketAddr, ToSocketAddrs},
+    net::ToSocketAddrs,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{Arc, mpsc},
     thread,

@@ -9,7 +9,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
-use rustix::io::Errno;
+use rustix::{io::Errno, net::netdevice};
 use wgautomesh_core::{Scope, scope};
 
 use crate::rtnl::{self, Request, attributes, field, kind, messages};
@@ -48,12 +48,12 @@ pub trait Watch {
     /// Takes what has changed, without waiting.
     fn changes(&mut self) -> Changes;
 
-    /// The machine's own unicast addresses now, public ones first: not those of the tunnel with this index, no loopback, no
+    /// The machine's own unicast addresses now, public ones first: not those of the tunnel, no loopback, no
     /// link-local, none that is deprecated, tentative or a duplicate.
     ///
     /// # Errors
     /// The kernel's.
-    fn addresses(&mut self, tunnel: Option<u32>) -> io::Result<Vec<IpAddr>>;
+    fn addresses(&mut self) -> io::Result<Vec<IpAddr>>;
 }
 
 /// [`Watch`] by rtnetlink.
@@ -142,9 +142,10 @@ impl Watch for Rtnetlink {
         changes
     }
 
-    fn addresses(&mut self, tunnel: Option<u32>) -> io::Result<Vec<IpAddr>> {
+    fn addresses(&mut self) -> io::Result<Vec<IpAddr>> {
         // A socket of its own, so that events and answers do not mix.
         let socket = rtnl::open(0)?;
+        let tunnel = netdevice::name_to_index(&socket, &self.interface).ok();
         rtnl::ask(&socket, &Request::dump(kind::GET_ADDR, &[rtnl::AF_UNSPEC; IFADDRMSG]))?;
         let mut addresses = Vec::new();
         'dump: loop {
@@ -237,7 +238,7 @@ mod tests {
     #[test]
     fn the_kernel_answers() {
         let mut watch = Rtnetlink::new("wg0").expect("rtnetlink");
-        let addresses = watch.addresses(None).expect("dump");
+        let addresses = watch.addresses().expect("dump");
         assert!(
             addresses.iter().all(|&ip| matches!(scope(ip), Scope::Private | Scope::Public)),
             "{addresses:?}"

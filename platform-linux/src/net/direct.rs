@@ -1,9 +1,8 @@
 //! A UDP socket of a device from before it is bound to its port, on hosts with and without IPv6.
 
-use core::net::SocketAddr;
+use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::{
     io,
-    net::{Ipv4Addr, Ipv6Addr},
     os::fd::{AsRawFd, RawFd},
 };
 

@@ -8,7 +8,7 @@
 //!     └────────── gone, or no WireGuard any more; another index: ──────────────┘ and at once found again
 //! ```
 
-use core::net::IpAddr;
+use core::{fmt, net::IpAddr};
 use std::{
     io,
     os::fd::{BorrowedFd, RawFd},
@@ -104,8 +104,10 @@ where
 
     /// The first turn.
     pub(super) fn start(&mut self, now: Instant) -> Result<(), RunError> {
-        self.read_addresses(now);
         self.look(now)?;
+        if self.link.up.is_none() {
+            self.read_addresses(now);
+        }
         self.turn(now, Ready { resolver: true, ..Ready::default() })
     }
 
@@ -311,7 +313,7 @@ where
     }
 
     fn read_addresses(&mut self, now: Instant) {
-        match self.parts.watch.addresses(self.link.up.map(|up| up.index)) {
+        match self.parts.watch.addresses() {
             Ok(addresses) if addresses != self.addresses => {
                 log::debug!("own addresses: {addresses:?}");
                 self.mesh.handle_local_addresses(now, &addresses);
@@ -335,9 +337,15 @@ impl Link {
         self.retry = LAST_RETRY.min(self.retry + self.retry);
     }
 
-    fn complain(&mut self, interface: &str, about: &dyn core::fmt::Display) {
+    /// Says what is wrong, once. An interface that comes passes through several states on its way: after the first complaint,
+    /// another is only worth a line when it lasts.
+    fn complain(&mut self, interface: &str, about: &dyn fmt::Display) {
         let line = format!("{interface}: {about}");
-        if self.said.as_ref() != Some(&line) {
+        let news = match &self.said {
+            None => true,
+            Some(said) => *said != line && (self.up.is_some() || self.retry == LAST_RETRY),
+        };
+        if news {
             log::warn!("{line}");
             self.said = Some(line);
         }

@@ -11,6 +11,9 @@ mod report;
 mod signals;
 mod status;
 
+#[cfg(test)]
+mod tests;
+
 use core::fmt;
 use std::{
     io,

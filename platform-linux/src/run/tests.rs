@@ -1,0 +1,371 @@
+//! The loop's body over fakes: no socket, no interface, no clock.
+
+use core::{
+    cell::RefCell,
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+};
+use std::{
+    collections::VecDeque,
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd},
+    rc::Rc,
+    sync::Arc,
+};
+
+use embedded_nal::{UdpClientStack, UdpFullStack, nb};
+use rand_core::{TryCryptoRng, TryRng};
+use rustix::event::{EventfdFlags, eventfd};
+use wgautomesh_core::{Instant, Interface, Mesh, PeerAction, PublicKey, SharedKey, driver::RECEIVE_BUDGET};
+
+use super::{
+    Node, RunError,
+    daemon::{Daemon, Parts, Ready, Stack},
+    names::Names,
+};
+use crate::{
+    resolve::Resolver,
+    watch::{Changes, Watch},
+    wireguard::{ReadError, Snapshot, WireGuard, fake::Fake},
+};
+
+const PEER: PublicKey = PublicKey::from_bytes([2; 32]);
+const PEER_ADDRESS: IpAddr = IpAddr::V4(core::net::Ipv4Addr::new(10, 9, 0, 2));
+
+/// What the fakes and the test share.
+#[derive(Default)]
+struct World {
+    wireguard: Fake,
+    error: Option<fn() -> ReadError>,
+    looks: usize,
+    changes: Changes,
+    incoming: VecDeque<(Vec<u8>, SocketAddr)>,
+    sent: Vec<SocketAddr>,
+    binds: usize,
+    port_taken: bool,
+}
+
+#[derive(Clone, Default)]
+struct Shared(Rc<RefCell<World>>);
+
+/// The snapshot outlives the borrow of the world.
+struct SharedWireGuard(Shared, Option<Snapshot>);
+
+impl WireGuard for SharedWireGuard {
+    fn read(&mut self) -> Result<&Snapshot, ReadError> {
+        let mut world = self.0.0.borrow_mut();
+        world.looks += 1;
+        if let Some(error) = world.error {
+            return Err(error());
+        }
+        world.wireguard.read()?;
+        let interface = world.wireguard.interface.ok_or(ReadError::Absent)?;
+        Ok(self.1.insert(Snapshot::new(interface, 0, world.wireguard.peers.iter().cloned())))
+    }
+
+    fn apply(&mut self, key: &PublicKey, action: &PeerAction) -> Result<(), wgautomesh_core::ActionError> {
+        self.0.0.borrow_mut().wireguard.apply(key, action)
+    }
+}
+
+struct SharedWatch(Shared, OwnedFd);
+
+impl Watch for SharedWatch {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.1.as_fd()
+    }
+
+    fn changes(&mut self) -> Changes {
+        core::mem::take(&mut self.0.0.borrow_mut().changes)
+    }
+
+    fn addresses(&mut self) -> io::Result<Vec<IpAddr>> {
+        Ok(vec![IpAddr::from([203, 0, 113, 1])])
+    }
+}
+
+impl UdpClientStack for Shared {
+    type UdpSocket = ();
+    type Error = io::Error;
+
+    fn socket(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn connect(&mut self, (): &mut (), _: SocketAddr) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn send(&mut self, (): &mut (), _: &[u8]) -> nb::Result<(), io::Error> {
+        Err(nb::Error::Other(io::ErrorKind::Unsupported.into()))
+    }
+
+    fn receive(&mut self, (): &mut (), buffer: &mut [u8]) -> nb::Result<(usize, SocketAddr), io::Error> {
+        let (datagram, from) = self.0.borrow_mut().incoming.pop_front().ok_or(nb::Error::WouldBlock)?;
+        let length = datagram.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&datagram[..length]);
+        Ok((length, from))
+    }
+
+    fn close(&mut self, (): ()) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl UdpFullStack for Shared {
+    fn bind(&mut self, (): &mut (), port: u16) -> io::Result<()> {
+        assert_eq!(port, 1666);
+        let mut world = self.0.borrow_mut();
+        if world.port_taken {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        world.binds += 1;
+        Ok(())
+    }
+
+    fn send_to(&mut self, (): &mut (), remote: SocketAddr, _: &[u8]) -> nb::Result<(), io::Error> {
+        self.0.borrow_mut().sent.push(remote);
+        Ok(())
+    }
+}
+
+impl Stack for Shared {
+    fn fd((): &()) -> Option<RawFd> {
+        None
+    }
+}
+
+/// Counts: the tests depend on no random number.
+struct Counter(u64);
+
+impl TryRng for Counter {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        Ok(self.try_next_u64()? as u32)
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        self.0 += 1;
+        Ok(self.0)
+    }
+
+    fn try_fill_bytes(&mut self, dst: &mut [u8]) -> Result<(), Infallible> {
+        for byte in dst {
+            *byte = self.try_next_u64()? as u8;
+        }
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for Counter {}
+
+type TestDaemon<'m> = Daemon<'m, SharedWireGuard, SharedWatch, Shared, Counter, 4>;
+
+fn at(millis: u64) -> Instant {
+    Instant::from_millis(1_000_000 + millis)
+}
+
+fn mesh() -> Mesh<4> {
+    let mut mesh = Mesh::new();
+    mesh.set_secrets([SharedKey::derive(b"secret")]);
+    mesh.add_peer(at(0), PEER, PEER_ADDRESS).expect("there is room");
+    mesh.set_configured_endpoints(at(0), &PEER, &[([203, 0, 113, 2], 51820).into()]);
+    mesh
+}
+
+fn daemon<'m>(mesh: &'m mut Mesh<4>, world: &Shared) -> TestDaemon<'m> {
+    let fd = eventfd(0, EventfdFlags::CLOEXEC).expect("eventfd");
+    let look_up = |_: &str, _| Err(io::ErrorKind::Unsupported.into());
+    let parts = Parts {
+        wireguard: SharedWireGuard(world.clone(), None),
+        watch: SharedWatch(world.clone(), fd),
+        stack: world.clone(),
+        rng: Counter(0),
+        resolver: Resolver::new(at(0), [], Arc::new(look_up)).expect("eventfd"),
+    };
+    let node = Node { interface: "wg0".into(), gossip_port: 1666, started: at(0) };
+    Daemon::new(mesh, node, Names::default(), parts)
+}
+
+fn interface(index: u32) -> Interface {
+    Interface { index, public_key: PublicKey::from_bytes([1; 32]), listen_port: 51820 }
+}
+
+const WATCH: Ready = Ready { alarm: false, watch: true, resolver: false, tunnel: false };
+const TUNNEL: Ready = Ready { alarm: false, watch: false, resolver: false, tunnel: true };
+
+impl Shared {
+    fn set_interface(&self, interface: Option<Interface>) {
+        let mut world = self.0.borrow_mut();
+        world.wireguard.interface = interface;
+        world.changes.link = true;
+    }
+
+    fn binds(&self) -> usize {
+        self.0.borrow().binds
+    }
+}
+
+/// Lets the time pass that the loop asks for, up to `until`.
+fn pass(daemon: &mut TestDaemon<'_>, until: Instant) {
+    for _ in 0..10_000 {
+        match daemon.poll_timeout().filter(|&at| at <= until) {
+            Some(at) => daemon.turn(at, Ready { alarm: true, ..Ready::default() }).expect("a turn"),
+            None => return,
+        }
+    }
+    panic!("the loop spins at {until:?}");
+}
+
+#[test]
+fn waits_for_the_interface_and_takes_each_new_one() {
+    let (world, mut mesh) = (Shared::default(), mesh());
+    let mut daemon = daemon(&mut mesh, &world);
+    daemon.start(at(0)).expect("an absent interface is no error");
+    pass(&mut daemon, at(60_000));
+    assert_eq!((world.binds(), world.0.borrow().wireguard.readings), (0, 1), "it waits for an event");
+    assert!(!daemon.status(at(60_000)).node.interface_up);
+
+    world.set_interface(Some(interface(5)));
+    daemon.turn(at(60_000), WATCH).expect("a turn");
+    assert_eq!(world.binds(), 1);
+    let status = daemon.status(at(61_000));
+    assert!(status.node.interface_up);
+    assert_eq!((status.node.listen_port, status.node.uptime_s), (Some(51820), 61));
+
+    // The same again: nothing to do.
+    world.set_interface(Some(interface(5)));
+    daemon.turn(at(61_000), WATCH).expect("a turn");
+    assert_eq!(world.binds(), 1);
+    // Another index: the socket is bound to the old one.
+    world.set_interface(Some(interface(6)));
+    daemon.turn(at(62_000), WATCH).expect("a turn");
+    assert_eq!(world.binds(), 2);
+    world.set_interface(None);
+    daemon.turn(at(63_000), WATCH).expect("a turn");
+    assert!(!daemon.status(at(63_000)).node.interface_up);
+    world.set_interface(Some(interface(6)));
+    daemon.turn(at(64_000), WATCH).expect("a turn");
+    assert_eq!(world.binds(), 3);
+}
+
+#[test]
+fn adds_the_configured_peer_and_again_to_a_new_interface() {
+    let (world, mut mesh) = (Shared::default(), mesh());
+    world.set_interface(Some(interface(5)));
+    let mut daemon = daemon(&mut mesh, &world);
+    daemon.start(at(0)).expect("a start");
+    pass(&mut daemon, at(1_000));
+    let adds = || {
+        let is_add = |action: &PeerAction| matches!(action, PeerAction::Add { address: PEER_ADDRESS, .. });
+        let world = world.0.borrow();
+        world.wireguard.actions.iter().filter(|(key, action)| *key == PEER && is_add(action)).count()
+    };
+    assert_eq!(adds(), 1);
+    world.0.borrow_mut().wireguard.peers.clear();
+    world.set_interface(Some(interface(6)));
+    daemon.turn(at(1_000), WATCH).expect("a turn");
+    pass(&mut daemon, at(2_000));
+    assert_eq!(adds(), 2);
+}
+
+#[test]
+fn looks_ever_more_rarely_for_what_is_not_wireguard() {
+    let (world, mut mesh) = (Shared::default(), mesh());
+    world.0.borrow_mut().error = Some(|| ReadError::NotWireGuard);
+    let mut daemon = daemon(&mut mesh, &world);
+    daemon.start(at(0)).expect("no error");
+    for (until, looks) in
+        [(99, 1), (100, 2), (299, 2), (300, 3), (700, 4), (1_500, 5), (3_100, 6), (6_300, 7)]
+    {
+        pass(&mut daemon, at(until));
+        assert_eq!(world.0.borrow().looks, looks, "{until} ms");
+    }
+    pass(&mut daemon, at(6_300 + 50_000));
+    assert_eq!(world.0.borrow().looks, 17, "every five seconds");
+    world.0.borrow_mut().error = None;
+    world.0.borrow_mut().wireguard.interface = Some(interface(5));
+    pass(&mut daemon, at(61_300));
+    assert_eq!(world.binds(), 1);
+}
+
+#[test]
+fn an_interface_without_key_or_a_taken_port_is_waited_for() {
+    let (world, mut mesh) = (Shared::default(), mesh());
+    let keyless = Interface { public_key: PublicKey::from_bytes([0; 32]), ..interface(5) };
+    world.set_interface(Some(keyless));
+    let mut daemon = daemon(&mut mesh, &world);
+    daemon.start(at(0)).expect("no error");
+    assert!(!daemon.status(at(0)).node.interface_up);
+    world.0.borrow_mut().port_taken = true;
+    world.0.borrow_mut().wireguard.interface = Some(interface(5));
+    pass(&mut daemon, at(60_000));
+    assert!(!daemon.status(at(60_000)).node.interface_up);
+    world.0.borrow_mut().port_taken = false;
+    pass(&mut daemon, at(65_000));
+    assert!(daemon.status(at(65_000)).node.interface_up);
+}
+
+#[test]
+fn a_reading_that_fails_later_does_not_take_the_interface_away() {
+    let (world, mut mesh) = (Shared::default(), mesh());
+    world.set_interface(Some(interface(5)));
+    let mut daemon = daemon(&mut mesh, &world);
+    daemon.start(at(0)).expect("a start");
+    world.0.borrow_mut().error = Some(|| ReadError::Failed(io::ErrorKind::TimedOut.into()));
+    pass(&mut daemon, at(20_000));
+    assert!(daemon.status(at(20_000)).node.interface_up);
+    world.0.borrow_mut().error = None;
+    let before = world.0.borrow().wireguard.readings;
+    pass(&mut daemon, at(40_000));
+    assert!(world.0.borrow().wireguard.readings > before, "it is asked again");
+    assert_eq!(world.binds(), 1);
+}
+
+#[test]
+fn a_missing_right_ends_the_daemon() {
+    let (world, mut mesh) = (Shared::default(), mesh());
+    world.0.borrow_mut().error = Some(|| ReadError::Permission);
+    let mut daemon = daemon(&mut mesh, &world);
+    let error = daemon.start(at(0)).expect_err("it is of no use");
+    assert!(matches!(error, RunError::Permission { .. }), "{error}");
+    assert!(error.to_string().contains("CAP_NET_ADMIN"));
+}
+
+#[test]
+fn a_flood_is_taken_in_portions_and_answered_with_nothing() {
+    let (world, mut mesh) = (Shared::default(), mesh());
+    world.set_interface(Some(interface(5)));
+    let mut daemon = daemon(&mut mesh, &world);
+    daemon.start(at(0)).expect("a start");
+    let from = SocketAddr::new(PEER_ADDRESS, 1666);
+    let stranger = SocketAddr::new([10, 9, 0, 77].into(), 1666);
+    for i in 0..1_000u32 {
+        let garbage = (0..i % 1_400).map(|at| (at * i) as u8).collect();
+        world.0.borrow_mut().incoming.push_back((garbage, if i % 2 == 0 { from } else { stranger }));
+    }
+    let sent = world.0.borrow().sent.len();
+    daemon.turn(at(0), TUNNEL).expect("a turn");
+    assert_eq!(world.0.borrow().incoming.len(), 1_000 - RECEIVE_BUDGET);
+    while !world.0.borrow().incoming.is_empty() {
+        daemon.turn(at(0), TUNNEL).expect("a turn");
+    }
+    assert_eq!(world.0.borrow().sent.len(), sent);
+    let counters = daemon.status(at(0)).counters;
+    let dropped: u64 = counters.iter().filter(|(name, _)| name.starts_with("dropped")).map(|(_, n)| n).sum();
+    assert_eq!(dropped, 1_000, "{counters:?}");
+}
+
+#[test]
+fn ends_with_the_peer_as_wireguard_needs_it() {
+    let (world, mut mesh) = (Shared::default(), mesh());
+    world.set_interface(Some(interface(5)));
+    let mut daemon = daemon(&mut mesh, &world);
+    daemon.start(at(0)).expect("a start");
+    pass(&mut daemon, at(700));
+    daemon.stop(at(700));
+    let world = world.0.borrow();
+    let peer = world.wireguard.peers.first().expect("the peer stays");
+    assert_eq!(peer.config.endpoint, Some(([203, 0, 113, 2], 51820).into()));
+}
