@@ -45,7 +45,7 @@ impl Endpoint {
     /// The address, canonical: a v4-mapped address comes back as IPv4.
     #[must_use]
     pub const fn ip(&self) -> IpAddr {
-        Ipv6Addr::from_octets(self.ip).to_canonical()
+        Ipv6Addr::from_bits(u128::from_be_bytes(self.ip)).to_canonical()
     }
 
     /// The UDP port.

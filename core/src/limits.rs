@@ -126,10 +126,14 @@ pub(crate) const MAX_WAIT: Duration = Duration::from_secs(2);
 pub(crate) const HELLO_REPEATS: [Duration; 2] = [Duration::from_millis(150), Duration::from_millis(400)];
 /// A round of an attempt lasts 4 round trips + 300 ms, within these.
 pub(crate) const ROUND_MIN: Duration = Duration::from_millis(700);
+/// The first round of a first contact is shorter: where two nodes boot together, the first initiation finds a WireGuard
+/// that has not been told of the peer yet. It ends before the lower key's [`FIRST_CONTACT_YIELD`], so that the two do not
+/// cross; where the round trip is longer it costs one initiation.
+pub(crate) const ROUND_FIRST: Duration = Duration::from_millis(180);
 /// See [`ROUND_MIN`].
 pub(crate) const ROUND_MAX: Duration = Duration::from_secs(2);
 /// Re-adds in a row before WireGuard is left to its own 5 s cycle: a re-added peer forgets replay stamps.
-pub(crate) const MAX_READDS: u8 = 3;
+pub(crate) const MAX_READDS: u8 = 4;
 /// That cycle, with its jitter.
 pub(crate) const NATURAL_CYCLE: Duration = Duration::from_millis(5_400);
 /// While no peer is live, one fire per this time, never a longer back-off.

@@ -175,7 +175,7 @@ pub(crate) struct View {
     /// `tx` when rx last changed.
     pub(crate) tx_mark: u64,
     /// When the handshake stamp was last seen to change.
-    pub(crate) stamp_changed: Option<Instant>,
+    pub(crate) stamp_changed: Instant,
     pub(crate) keepalive: u16,
     /// The keepalive that the user had set, kept across our re-adding.
     pub(crate) user_keepalive: u16,
@@ -203,7 +203,7 @@ impl View {
             stamp: 0,
             rx_changed: Instant::MIN,
             tx_mark: 0,
-            stamp_changed: None,
+            stamp_changed: Instant::MIN,
             keepalive: 0,
             user_keepalive: 0,
             present: false,

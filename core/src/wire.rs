@@ -323,6 +323,9 @@ impl<'a> Writer<'a> {
     }
 }
 
+/// A frame's type (`None` if unknown, to be skipped) and its body.
+pub(crate) type Frame<'a> = (Option<Kind>, &'a [u8]);
+
 /// Reads frames one by one.
 pub(crate) struct Reader<'a>(&'a [u8]);
 
@@ -331,8 +334,8 @@ impl<'a> Reader<'a> {
         Self(frames)
     }
 
-    /// The next frame: its type (`None` if unknown, to be skipped) and its body.
-    pub(crate) fn next(&mut self) -> Option<Result<(Option<Kind>, &'a [u8]), Malformed>> {
+    /// The next frame.
+    pub(crate) fn next(&mut self) -> Option<Result<Frame<'a>, Malformed>> {
         let [kind, a, b, rest @ ..] = self.0 else {
             if self.0.is_empty() {
                 return None;

@@ -1,8 +1,8 @@
 //! The box without a daemon: peers and endpoints are given by hand, so that what fails here is the box.
 
-use std::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use wgautomesh_examples::mesh_box::{
     BoxError, LISTEN_PORT, Mesh, MeshConfig, PeerUpdate, Underlay, WireGuardKind,
@@ -25,7 +25,9 @@ fn connect(mesh: &mut Mesh) {
         let (host, gateway) = (plan.host, plan.gateway);
         let address = mesh.internet(move |internet| match gateway {
             // A home without IPv4 has no NAT to be behind: its own address is what others see.
-            Some(gateway) if internet.address_v4(host).is_some() => IpAddr::V4(internet.nat(gateway).outside()),
+            Some(gateway) if internet.address_v4(host).is_some() => {
+                IpAddr::V4(internet.nat(gateway).outside())
+            }
             _ => internet.addresses(host)[0],
         });
         SocketAddr::new(address.unwrap(), LISTEN_PORT)

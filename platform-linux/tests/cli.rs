@@ -1,5 +1,6 @@
 //! The binary as a user meets it: output streams, exit statuses, and `status` against a real control socket.
 
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use embassy_time::Instant;
 use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
@@ -7,7 +8,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use wgautomesh::config::InterfaceName;
 use wgautomesh::control::Server;
 use wgautomesh::control::status::{Node, Status};
@@ -71,13 +71,15 @@ fn nonsense_is_told_apart_from_failure() {
     );
 
     let directory = Directory::new();
-    let output = wgautomesh(&["stauts"]).current_dir(&directory.0).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert_eq!(
-        text(&output.stderr),
-        "stauts: error: cannot be read: there is no such file; fix: create it, or correct the path\n\
-         wgautomesh: did you mean `wgautomesh status`? Any other word is the path of a file.\n"
-    );
+    for arguments in [&["stauts"][..], &["check", "stauts"]] {
+        let output = wgautomesh(arguments).current_dir(&directory.0).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(
+            text(&output.stderr),
+            "stauts: error: cannot be read: there is no such file; fix: create it, or correct the path\n\
+             wgautomesh: did you mean `wgautomesh status`? Any other word is the path of a file.\n"
+        );
+    }
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn too_many_peers_are_refused_at_the_first_too_many() {
             String::from("interface = \"wg0\"\ngossip_port = 1666\ngossip_secret = \"0123456789abcdef\"\n");
         for n in 0..peers {
             // The last of the 43 digits carries only four bits, so what varies comes before it.
-            let address = std::net::Ipv4Addr::from(0x0a0e_0000 + n);
+            let address = core::net::Ipv4Addr::from(0x0a0e_0000 + n);
             text.push_str(&format!("[[peers]]\npubkey = \"{n:042}A=\"\naddress = \"{address}\"\n"));
         }
         text

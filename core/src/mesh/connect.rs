@@ -16,7 +16,7 @@ use crate::{
     limits::{
         ALONE_RETRY, ASK_YIELD, BACKOFF_MAX, BACKOFF_MIN, CROSSED_PAUSE, FIRST_CONTACT_YIELD, HELLO_REPEATS,
         INITIATION_BYTES, MAX_MEDIATORS, MAX_READDS, MAX_WAIT, MEDIATOR_TIMEOUT, NATURAL_CYCLE, PRESUME,
-        READ_LOST, ROUND_MAX, ROUND_MIN, SILENT_IDLE,
+        READ_LOST, ROUND_FIRST, ROUND_MAX, ROUND_MIN, SILENT_IDLE,
     },
     peer::{NOBODY, Pending, Phase, Place},
     wire::{Intro, IntroNack, Role},
@@ -424,20 +424,20 @@ impl<const PEERS: usize> Mesh<PEERS> {
     }
 
     fn fired_timeout(&mut self, place: Place, now: Instant, rtt: Duration) {
-        let length = self.round_length(rtt);
+        let mut length = self.round_length(rtt);
         let Some(peer) = self.peers.get_mut(place) else { return };
         let link = &mut peer.link;
         let fired = link.fired;
         link.hellos = link.hellos.saturating_add(1);
+        if link.via == NOBODY && link.readds == 1 {
+            length = ROUND_FIRST;
+        }
         match usize::from(link.hellos) {
-            n @ 1..=2 => {
+            n @ 1..=2 if now < fired.saturating_add(length) => {
                 let next = HELLO_REPEATS.get(n).copied().unwrap_or(length);
                 self.request(place, Pending::HELLO);
-                self.enter(
-                    place,
-                    Phase::Fired,
-                    fired.saturating_add(next).max(now + Duration::from_millis(50)),
-                );
+                let next = fired.saturating_add(next.min(length)).max(now + Duration::from_millis(20));
+                self.enter(place, Phase::Fired, next);
             }
             _ if peer.view.stamp != link.stamp_at => self.mute(place, now),
             _ => self.next_round(place, now),

@@ -452,7 +452,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         Some(with)
     }
 
-    fn write_summary(&mut self, bucket: u8, writer: &mut Writer<'_>) -> bool {
+    fn write_summary(&self, bucket: u8, writer: &mut Writer<'_>) -> bool {
         let start = writer.len();
         let first = writer.is_empty();
         let own = self.own_key().filter(|k| k.as_bytes()[0] >> 2 == bucket).map(|key| SummaryEntry {

@@ -91,9 +91,12 @@ impl<const PEERS: usize> Mesh<PEERS> {
     fn hash(&self, id: &PublicKey, claim: &Claim) -> u64 {
         let mut bytes = [0; 256];
         let Some(secret) = self.secrets.first() else { return 0 };
+        let (head, tail) = bytes.split_at_mut(id.as_bytes().len());
+        head.copy_from_slice(id.as_bytes());
         // A record takes at most 150 bytes.
-        let encoded = postcard::to_slice(claim, &mut bytes).map_or(&[][..], |b| b);
-        secret.hash(&[id.as_bytes(), encoded])
+        let encoded = postcard::to_slice(claim, tail).map_or(0, |b| b.len());
+        let used = head.len() + encoded;
+        secret.hash(&bytes[..used])
     }
 
     pub(super) fn rehash_own(&mut self) {

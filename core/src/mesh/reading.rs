@@ -77,7 +77,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             }
         }
         if reading.last_handshake != view.stamp {
-            view.stamp_changed = self.readings.had.then_some(now);
+            view.stamp_changed = if self.readings.had { now } else { Instant::MIN };
             view.stamp = reading.last_handshake;
         }
         if reading.tx_bytes.wrapping_sub(view.tx) > 2 * crate::limits::KEEPALIVE_BYTES

@@ -1,9 +1,9 @@
 //! The process that is a node: it makes its namespaces, its wan and its WireGuard interface, starts the daemon, and
 //! asks the other nodes for echoes, as its parent says.
 
+use core::net::IpAddr;
 use std::fs;
 use std::io::{self, Read};
-use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

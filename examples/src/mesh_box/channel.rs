@@ -1,7 +1,7 @@
 //! Messages between the parent and a node: JSON in SOCK_SEQPACKET datagrams, with a file descriptor where one is due.
 
+use core::mem::MaybeUninit;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::net::{

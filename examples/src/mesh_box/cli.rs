@@ -1,9 +1,9 @@
 //! The command line of `box`.
 
+use core::time::Duration;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use lexopt::prelude::*;
 use serde::Serialize;

@@ -1,7 +1,8 @@
 //! A whole mesh: the nodes, the internet between them, and the clock that measures how long they need.
 
+use core::time::Duration;
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};

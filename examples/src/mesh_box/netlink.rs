@@ -2,8 +2,8 @@
 //!
 //! Not a netlink library: requests are built by hand, only the acknowledgement is read back.
 
+use core::net::IpAddr;
 use std::io::{self, Read, Write};
-use std::net::IpAddr;
 
 use socket2::{Domain, Protocol, Socket, Type};
 

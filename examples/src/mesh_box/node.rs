@@ -1,9 +1,9 @@
 //! A node as the parent sees it: its process, the channel to it, its log.
 
+use core::net::IpAddr;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

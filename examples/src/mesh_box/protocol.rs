@@ -1,6 +1,6 @@
 //! What the parent and a node say to each other.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 

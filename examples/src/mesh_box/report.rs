@@ -1,7 +1,7 @@
 //! What came out: pairs and times of one run, and what several runs have in common.
 
 use core::fmt;
-use std::time::Duration;
+use core::time::Duration;
 
 use serde::Serialize;
 

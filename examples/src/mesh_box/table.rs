@@ -1,7 +1,7 @@
 //! The live picture: a matrix of ordered pairs that fills up, drawn over itself on a terminal.
 
+use core::time::Duration;
 use std::io::{self, Write};
-use std::time::Duration;
 
 use super::report::Outcome;
 

@@ -1,11 +1,12 @@
 //! The WireGuard interface of a node as its node process sees it: made, read, changed and deleted, whoever
 //! implements it.
 
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command};
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Instant, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use wireguard_control::{Backend, Device, DeviceUpdate, InterfaceName, PeerConfigBuilder};

@@ -16,11 +16,11 @@ pub(crate) fn check(file: &Path) -> ExitCode {
         Err(report) => {
             complain(&lines(&report));
             complain(&meant_a_command(file).unwrap_or_default());
-            complain(&format!(
-                "{}: wgautomesh does not start with this: {}\n",
-                file.display(),
-                report.summary()
-            ));
+            // About a file that could not even be read, there is nothing to sum up.
+            if report.errors().all(|error| error.at.is_some()) {
+                let name = file.display();
+                complain(&format!("{name}: wgautomesh does not start with this: {}\n", report.summary()));
+            }
             ExitCode::from(FAILED)
         }
     }

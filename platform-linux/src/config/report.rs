@@ -170,8 +170,8 @@ impl Report {
         parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
 
-    /// Puts the findings into the order of the text.
-    pub(super) fn sort(&mut self) {
+    /// Puts the findings into the order of the text, as a front end does when it has found everything.
+    pub fn sort(&mut self) {
         self.findings.sort_by_key(|finding| (finding.at, finding.severity));
     }
 

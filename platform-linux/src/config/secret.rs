@@ -3,7 +3,7 @@
 use super::report::{Fault, quoted_path};
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use zeroize::Zeroizing;
 
@@ -149,9 +149,4 @@ pub(super) fn why_unreadable(error: &io::Error) -> (String, &'static str) {
 fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_lowercase()
-}
-
-/// The mode of an open file, for [`exposure`].
-pub(super) fn mode_of(metadata: &std::fs::Metadata) -> u32 {
-    metadata.permissions().mode()
 }

@@ -226,7 +226,7 @@ fn line_ends_at_the_end_of_a_secret_file_are_not_part_of_it() {
         ("0123\n4567\n89abcdef\n", "0123\n4567\n89abcdef"),
     ] {
         let file = Temporary::new("secret-ends", content.as_bytes(), 0o600);
-        let read = read_secret_file(&file.0).ok().expect("a secret");
+        let read = read_secret_file(&file.0).expect("a secret");
         assert_eq!(read.secret.reveal(), secret, "{content:?}");
         assert_eq!(read.exposed, None);
     }

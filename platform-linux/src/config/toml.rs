@@ -7,7 +7,7 @@ use super::Config;
 use super::draft::{Draft, Field, PeerDraft};
 use super::endpoint::Endpoint;
 use super::report::{Fault, Located, Position, Report, Severity, quoted};
-use super::secret::{Secret, exposure, mode_of, why_unreadable};
+use super::secret::{Secret, exposure, why_unreadable};
 use super::suggest::nearest;
 use super::values::{InterfaceName, PeerName, parse_mesh_address, parse_public_key};
 use ::toml::Spanned;
@@ -16,6 +16,7 @@ use core::num::NonZeroU16;
 use core::ops::Range;
 use std::fs::File;
 use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -81,7 +82,7 @@ fn read(path: &Path, report: &mut Report) -> Option<Source> {
         let size = usize::try_from(metadata.len().min(LARGEST_FILE)).unwrap_or(0);
         let mut bytes = Zeroizing::new(Vec::with_capacity(size.max(64 * 1024) + 1));
         file.take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
-        Ok(Source { bytes, mode: mode_of(&metadata) })
+        Ok(Source { bytes, mode: metadata.mode() })
     };
     match attempt() {
         Ok(source) if source.bytes.len() as u64 > LARGEST_FILE => {

@@ -4,6 +4,7 @@ use super::render::table;
 use super::status::{Node, Peer, PeerState, Reason, SeenAt, Status};
 use super::{BindError, FetchError, Interest, MAX_CLIENTS, Request, Server, VERSION, fetch, running};
 use crate::config::InterfaceName;
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use embassy_time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::BTreeMap;
@@ -13,7 +14,6 @@ use std::net::Shutdown;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 const PATIENCE: core::time::Duration = core::time::Duration::from_secs(30);
 
@@ -254,7 +254,7 @@ fn asks_and_answers() {
     let mut server = Server::bind(&directory.0, &wg0).unwrap();
     let mode = fs::metadata(server.path()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    assert_eq!(running(&directory.0).unwrap(), [wg0.clone()]);
+    assert_eq!(running(&directory.0).unwrap(), core::slice::from_ref(&wg0));
 
     // Larger than any socket buffer, so that it goes in many pieces.
     let mut large = sample();

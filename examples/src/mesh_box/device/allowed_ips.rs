@@ -1,7 +1,7 @@
 //! Which peer an inner address belongs to: the longest prefix wins, and a prefix belongs to one peer at a time.
 
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::collections::{BTreeSet, HashMap};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::mesh_box::key::Key;
 

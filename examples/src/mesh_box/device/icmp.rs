@@ -1,6 +1,6 @@
 //! "Host unreachable" for a packet that the device cannot send, as the kernel answers its own senders.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 /// The answer to an IP packet, to be written back to the interface; `None` for what must not be answered (an ICMP
 /// error, or no IP packet).

@@ -18,11 +18,13 @@
 //! Not like the kernel: a changed preshared key ends the session (`Tunn` takes one only at birth), and after 90 s of
 //! unanswered initiations an older session is forgotten.
 
+use core::hash::BuildHasher;
+use core::net::SocketAddr;
+use core::time::Duration;
 use std::collections::VecDeque;
-use std::hash::{BuildHasher, RandomState};
-use std::net::SocketAddr;
+use std::hash::RandomState;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use boringtun::noise::rate_limiter::RateLimiter;
 use boringtun::noise::{Tunn, TunnResult};

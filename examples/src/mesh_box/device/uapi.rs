@@ -2,7 +2,7 @@
 //!
 //! Parsing here is pure; what a request does to the device is in [`super::Device`].
 
-use std::net::SocketAddr;
+use core::net::SocketAddr;
 
 use super::allowed_ips::Prefix;
 use crate::mesh_box::key::Key;
