@@ -1,26 +1,25 @@
 //! The WireGuard adapter against a real userspace WireGuard: `wireguard-go`, in namespaces of its own.
 //!
-//! The test runs itself again below `unshare`, where it may make interfaces and routes. Without `wireguard-go`, user
-//! namespaces or /dev/net/tun it says so and does nothing; under CI that is a failure.
+//! Without `wireguard-go`, user namespaces or /dev/net/tun it says so and does nothing; under CI that is a failure.
 
-use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+mod support;
+
+use core::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 use std::{
     io::{Read as _, Write as _},
     os::unix::net::UnixStream,
-    path::Path,
     process::{Child, Command, Stdio},
     thread::sleep,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netdevice::name_to_index, recv, send,
-    socket_with,
-};
+use support::{add_address, in_namespaces, index, set_up};
 use wgautomesh::wireguard::{ReadError, System, WireGuard as _};
 use wgautomesh_core::{ActionError, PeerAction, PublicKey};
 
-const INSIDE: &str = "WGAUTOMESH_TEST_INSIDE";
 const INTERFACE: &str = "wgt";
 const SOCKET: &str = "/var/run/wireguard/wgt.sock";
 
@@ -31,38 +30,7 @@ const C: [u8; 32] = [0xc3; 32];
 
 #[test]
 fn changes_what_it_is_told_and_nothing_else() {
-    if std::env::var_os(INSIDE).is_some() {
-        return inside();
-    }
-    let test = std::env::current_exe().expect("this program");
-    let missing = ["unshare", "mount", "wireguard-go"].into_iter().find(|program| !is_there(program));
-    let reason = match missing {
-        Some(program) => format!("{program} is not installed"),
-        None if !Path::new("/dev/net/tun").exists() => "/dev/net/tun is not there".into(),
-        None => match namespaced("true").status() {
-            Ok(status) if status.success() => String::new(),
-            _ => "user namespaces are closed".into(),
-        },
-    };
-    if !reason.is_empty() {
-        assert!(std::env::var("CI").as_deref() != Ok("true"), "{reason}");
-        eprintln!("skipped: {reason}");
-        return;
-    }
-    let mut command = namespaced(test);
-    command.args(["--exact", "changes_what_it_is_told_and_nothing_else", "--nocapture"]).env(INSIDE, "1");
-    assert!(command.status().expect("unshare").success());
-}
-
-fn is_there(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|directory| directory.join(program).exists())
-}
-
-fn namespaced(program: impl AsRef<std::ffi::OsStr>) -> Command {
-    let mut command = Command::new("unshare");
-    command.args(["--map-root-user", "--net", "--mount", "--"]).arg(program);
-    command
+    in_namespaces("changes_what_it_is_told_and_nothing_else", &["wireguard-go"], inside);
 }
 
 /// Ends the process with the test.
@@ -172,7 +140,7 @@ fn reads(wireguard: &mut System) {
     let interface = snapshot.interface();
     assert_eq!(interface.public_key.to_string(), "wVMuGz01CPx+vDVPpnliDzPyhxSVQuaExnt7DYE2Kyk=");
     assert_eq!(interface.listen_port, 51833);
-    assert_eq!(interface.index, index());
+    assert_eq!(interface.index, index(INTERFACE));
     let peers: Vec<_> = snapshot.peers().map(|(reading, ips)| (reading, ips.count())).collect();
     let (reading, ips) = peers.iter().find(|(reading, _)| reading.key == key(A)).expect("the peer");
     assert_eq!((reading.endpoint, reading.keepalive, *ips), (Some(local(2, 1111)), 25, 300));
@@ -237,8 +205,8 @@ fn refuses_endpoints_without_a_way(wireguard: &mut System) {
     let set = |endpoint: SocketAddr| PeerAction::SetEndpoint(endpoint);
     let nowhere = SocketAddr::from(([192, 0, 2, 1], 51820));
     assert_eq!(wireguard.apply(&key(A), &set(nowhere)), Err(ActionError::Unroutable));
-    set_up(index());
-    add_address(index(), [10, 98, 0, 1], 24);
+    set_up(index(INTERFACE));
+    add_address(index(INTERFACE), [10, 98, 0, 1], 24);
     let inside = SocketAddr::from(([10, 98, 0, 2], 51820));
     for action in [
         set(inside),
@@ -254,52 +222,10 @@ fn local(last: u8, port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, last], port))
 }
 
+/// Runs a program that must succeed.
 fn run(program: &str, arguments: &[&str]) {
     assert!(
         Command::new(program).args(arguments).status().expect(program).success(),
         "{program} {arguments:?}"
     );
-}
-
-fn index() -> u32 {
-    let socket =
-        socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None).expect("a socket");
-    name_to_index(&socket, INTERFACE).expect("the interface")
-}
-
-/// `ip link set INDEX up`
-fn set_up(index: u32) {
-    const RTM_NEWLINK: u16 = 16;
-    const IFF_UP: u32 = 1;
-    let mut body = vec![0; 4];
-    for field in [index, IFF_UP, IFF_UP] {
-        body.extend(field.to_ne_bytes());
-    }
-    rtnetlink(RTM_NEWLINK, &body);
-}
-
-/// `ip addr add IP/PREFIX dev INDEX`
-fn add_address(index: u32, ip: [u8; 4], prefix: u8) {
-    const RTM_NEWADDR: u16 = 20;
-    let mut body = vec![2, prefix, 0, 0];
-    body.extend(index.to_ne_bytes());
-    for attribute in [1u16, 2] {
-        body.extend([8u16.to_ne_bytes(), attribute.to_ne_bytes()].concat());
-        body.extend(ip);
-    }
-    rtnetlink(RTM_NEWADDR, &body);
-}
-
-fn rtnetlink(kind: u16, body: &[u8]) {
-    const REQUEST_AND_ACK: u16 = 5;
-    let mut message = (16 + body.len() as u32).to_ne_bytes().to_vec();
-    message.extend([kind.to_ne_bytes(), REQUEST_AND_ACK.to_ne_bytes()].concat());
-    message.extend([0; 8]);
-    message.extend(body);
-    let socket =
-        socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None).expect("rtnetlink");
-    send(&socket, &message, SendFlags::empty()).expect("a request");
-    let mut answer = [0; 256];
-    let (length, _) = recv(&socket, &mut answer[..], RecvFlags::empty()).expect("an answer");
-    assert!(length >= 20 && answer[16..20] == [0; 4], "{:?}", &answer[..length]);
 }
