@@ -62,7 +62,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
         }
         self.end_batches();
         self.busy = false;
-        None
+        // That nothing could be sent may be news.
+        self.next_news(now).map(Output::Event)
     }
 
     fn next_news(&mut self, now: Instant) -> Option<Event> {

@@ -52,6 +52,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
         if let Some(peer) = self.peers.get_mut(place) {
             peer.secret = peer.secret.max(secret);
             peer.view.rx_changed = now;
+            // One that ran the original may have been replaced.
+            peer.link.muted_until = Instant::MIN;
         }
         // The frames borrow the datagram, not us.
         match self.handle_frames(now, place, frames) {
