@@ -252,9 +252,16 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let ack = peer.pending.take(Pending::ACK);
         let asks = peer.pending.take(Pending::HELLO) || (ack && !live);
         if asks {
-            hello.token = token;
-            peer.link.token = token;
-            peer.link.token_at = now;
+            // One token until it is echoed: were each message to bring a new one, two nodes that greet each other at the
+            // same time would for ever be late with their echoes.
+            if peer.link.token == [0; 4] {
+                peer.link.token = token;
+                peer.link.token_at = now;
+                peer.link.token_repeated = false;
+            } else {
+                peer.link.token_repeated = true;
+            }
+            hello.token = peer.link.token;
         }
         if ack {
             hello.echo = peer.link.echo;

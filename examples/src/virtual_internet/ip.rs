@@ -266,6 +266,18 @@ fn write_fields(packet: &mut [u8], at: &Layout, to: &Header) -> Option<()> {
     Some(())
 }
 
+/// Source, destination and length of any IP packet, whatever it carries; bytes after the length are padding. `None`
+/// when it is shorter than it says, or no IP packet.
+#[must_use]
+pub fn addresses(packet: &[u8]) -> Option<(IpAddr, IpAddr, usize)> {
+    let (src, dst, length): (IpAddr, IpAddr, usize) = match packet.first()? >> 4 {
+        4 => (v4_at(packet, 12)?.into(), v4_at(packet, 16)?.into(), be16(packet, 2)?.into()),
+        6 => (v6_at(packet, 8)?.into(), v6_at(packet, 24)?.into(), 40 + usize::from(be16(packet, 4)?)),
+        _ => return None,
+    };
+    (20..=packet.len()).contains(&length).then_some((src, dst, length))
+}
+
 /// A whole UDP packet with right checksums. `None` when the families differ or the payload is too long.
 #[must_use]
 pub fn udp(src: SocketAddr, dst: SocketAddr, payload: &[u8]) -> Option<Vec<u8>> {

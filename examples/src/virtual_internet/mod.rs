@@ -36,6 +36,7 @@
 //! | [`link`] | delay, jitter, loss, reordering, duplication |
 //! | [`net`] | the topology and the event queue |
 //! | [`oracle`] | which pairs can be connected at all, by theory |
+//! | [`wireguard`] | a model of WireGuard's states, timers and counters, without its cryptography |
 
 pub mod ip;
 pub mod link;
@@ -43,6 +44,7 @@ pub mod nat;
 pub mod net;
 pub mod oracle;
 mod random;
+pub mod wireguard;
 
 pub use ip::{Header, Proto};
 pub use link::{Link, Loss};
