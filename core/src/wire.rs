@@ -10,7 +10,7 @@
 //! | 3 | Rumor | any number of: length 1 B, [`Entry`] |
 //! | 4 | Buckets | [`BUCKETS`] digests of 8 B, little endian |
 //! | 5 | Summary | any number of [`SummaryEntry`] after [`SummaryHead`] |
-//! | 6 | Pull | any number of short ids of 8 B, little endian |
+//! | 6 | Pull | any number of short ids: the first 8 B of a key |
 //! | 7 | IntroReq | [`IntroReq`] |
 //! | 8 | Intro | [`Intro`] |
 //! | 9 | IntroNack | [`IntroNack`] |

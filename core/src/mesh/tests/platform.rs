@@ -104,7 +104,7 @@ fn without_randomness_nothing_is_sent_and_that_is_told_once() {
     let mut bench = Bench::<8>::connected(3, [1, 2]);
     let sent = bench.mesh.counters().sent;
     let hello = bench.hello();
-    let datagram = bench.datagram(|writer| writer.frame(Kind::Hello, &hello));
+    let mut datagram = bench.datagram(|writer| writer.frame(Kind::Hello, &hello));
     let mut told = 0;
     for _ in 0..50 {
         for n in [1, 2] {
@@ -127,7 +127,7 @@ fn without_randomness_nothing_is_sent_and_that_is_told_once() {
     let hello = bench.hello();
     bench.hear_one(1, Kind::Hello, &hello);
     assert!(bench.mesh.counters().sent > sent);
-    bench.mesh.handle_datagram(bench.now, mesh_address(1), &mut datagram.clone());
+    bench.mesh.handle_datagram(bench.now, mesh_address(1), &mut datagram);
     let mut buffer = [0; MAX_DATAGRAM];
     let outputs: Vec<_> = core::iter::from_fn(|| bench.mesh.poll(bench.now, &mut Dry, &mut buffer)).collect();
     assert!(outputs.contains(&Output::Event(Event::NoRandomness)), "{outputs:?}");
