@@ -77,3 +77,49 @@ fn the_same_over_wireguard_go() {
     let wireguard = WireGuardKind::Program(program.into());
     all_pairs_talk(MeshConfig { homes: 2, wireguard, ..MeshConfig::default() });
 }
+
+#[test]
+fn a_host_that_gets_another_address_is_found_again_by_roaming() {
+    let mut mesh = mesh(MeshConfig { homes: 1, ..MeshConfig::default() });
+    mesh.measure_from_now().unwrap();
+    connect(&mut mesh);
+    assert!(mesh.run_until_connected(Duration::from_secs(60)).unwrap().is_complete());
+
+    let home = mesh.nodes()[1].plan().host;
+    let addresses =
+        move |mesh: &Mesh| mesh.internet(move |internet| internet.addresses(home).to_vec()).unwrap();
+    let before = addresses(&mesh);
+    mesh.internet(move |internet| internet.renumber(home)).unwrap();
+    assert_ne!(addresses(&mesh), before);
+    mesh.renew_wan(1).unwrap();
+    mesh.measure_from_now().unwrap();
+    let outcome = mesh.run_until_connected(Duration::from_secs(60)).unwrap();
+    assert!(outcome.is_complete(), "{:?}", outcome.missing());
+}
+
+#[test]
+fn programs_run_inside_a_node_and_files_below_run_are_its_own() {
+    let mut mesh = mesh(MeshConfig { publics: 2, homes: 0, ..MeshConfig::default() });
+    mesh.node(0).write_file("/run/box/note", "hello").unwrap();
+    let read = mesh.node(0).run(&["/bin/cat", "/run/box/note"]).unwrap();
+    assert_eq!((read.code, read.stdout.as_str()), (Some(0), "hello"));
+    let read = mesh.node(1).run(&["/bin/cat", "/run/box/note"]).unwrap();
+    assert_eq!((read.code, read.stdout.as_str()), (Some(1), ""));
+    assert!(mesh.node(1).run(&["/no/such/program"]).unwrap().code.is_some_and(|code| code != 0));
+    assert!(!std::path::Path::new("/run/box/note").exists());
+    // The daemon's configuration lists every node, with endpoints of the public ones.
+    let config = mesh.node(0).config().unwrap();
+    assert_eq!(config.matches("[[peers]]").count(), 2);
+    assert_eq!(config.matches("endpoint = \"203.0.113.").count(), 2, "{config}");
+}
+
+#[test]
+fn an_interface_can_be_deleted_and_made_again() {
+    let mut mesh = mesh(MeshConfig { publics: 2, homes: 0, ..MeshConfig::default() });
+    connect(&mut mesh);
+    assert_eq!(mesh.node(0).peers().unwrap().len(), 1);
+    mesh.node(0).delete_interface().unwrap();
+    assert!(matches!(mesh.node(0).peers(), Err(BoxError::Node { .. })));
+    mesh.node(0).create_interface().unwrap();
+    assert_eq!(mesh.node(0).peers().unwrap(), []);
+}

@@ -29,8 +29,10 @@ pub struct Mesh {
     zero: u64,
     /// By asker, then by the asked: when the echo came back, CLOCK_MONOTONIC, ns.
     echoes: Vec<Vec<Option<u64>>>,
-    /// How many of them are there.
-    answered: usize,
+    /// Which of them theory allows.
+    possible: Vec<Vec<bool>>,
+    /// How many of those are not there yet.
+    missing: usize,
 }
 
 impl Mesh {
@@ -58,16 +60,20 @@ impl Mesh {
             }
         }
         let echoes = vec![vec![None; nodes.len()]; nodes.len()];
+        let possible = plan.possible();
         let internet =
             LiveInternet::start(plan.internet, wans).map_err(BoxError::io("start the virtual internet"))?;
-        Ok(Self {
+        let mut mesh = Self {
             internet,
             nodes,
             early_traffic: config.early_traffic,
             zero: monotonic_ns(),
             echoes,
-            answered: 0,
-        })
+            possible,
+            missing: 0,
+        };
+        mesh.forget_echoes();
+        Ok(mesh)
     }
 
     /// The nodes, public ones first.
@@ -120,8 +126,7 @@ impl Mesh {
             node.stop_probing()?;
             while node.next_event().is_some() {}
         }
-        self.echoes.iter_mut().flatten().for_each(|echo| *echo = None);
-        self.answered = 0;
+        self.forget_echoes();
         self.zero = monotonic_ns();
         for node in &mut self.nodes {
             node.probe(early_traffic)?;
@@ -129,7 +134,7 @@ impl Mesh {
         Ok(())
     }
 
-    /// Waits until every ordered pair has had an echo, or `limit` has passed since the start of the measurement.
+    /// Waits until every ordered pair that theory allows has had an echo, or `limit` has passed since the start of the measurement.
     ///
     /// # Errors
     /// [`BoxError::Gone`].
@@ -176,10 +181,10 @@ impl Mesh {
         Duration::from_nanos(monotonic_ns().saturating_sub(self.zero))
     }
 
-    /// Whether every ordered pair has had an echo since the measurement began.
+    /// Whether every ordered pair that theory allows has had an echo since the measurement began.
     #[must_use]
-    pub fn is_connected(&self) -> bool {
-        self.answered >= self.nodes.len() * (self.nodes.len() - 1)
+    pub const fn is_connected(&self) -> bool {
+        self.missing == 0
     }
 
     /// What has been measured up to now.
@@ -187,7 +192,8 @@ impl Mesh {
     pub fn outcome(&self) -> Outcome {
         let since_zero = |at: &u64| Duration::from_nanos(at.saturating_sub(self.zero));
         let pairs = self.echoes.iter().map(|row| row.iter().map(|at| at.as_ref().map(since_zero)).collect());
-        Outcome::new(self.nodes.iter().map(|node| node.plan().name.clone()).collect(), pairs.collect())
+        let names = self.nodes.iter().map(|node| node.plan().name.clone()).collect();
+        Outcome { names, pairs: pairs.collect(), possible: self.possible.clone() }
     }
 
     /// What every daemon has used, in the order of the nodes.
@@ -238,13 +244,19 @@ impl Mesh {
         Ok(())
     }
 
+    fn forget_echoes(&mut self) {
+        self.echoes.iter_mut().flatten().for_each(|echo| *echo = None);
+        self.missing = self.possible.iter().flatten().filter(|possible| **possible).count();
+    }
+
     fn take_events(&mut self) {
         for (at, node) in self.nodes.iter_mut().enumerate() {
             while let Some(event) = node.next_event() {
                 if let Event::Echo { other, at_ns } = event
                     && let Some(echo) = self.echoes[at].get_mut(other)
                 {
-                    self.answered += usize::from(echo.replace(at_ns).is_none());
+                    let first = echo.replace(at_ns).is_none();
+                    self.missing -= usize::from(first && self.possible[at][other]);
                 }
             }
         }

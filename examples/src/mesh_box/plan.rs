@@ -250,6 +250,14 @@ impl Plan {
         }
     }
 
+    /// Which ordered pairs can be connected at all, whatever the daemons do.
+    pub(crate) fn possible(&self) -> Vec<Vec<bool>> {
+        let connectable = |a: &NodePlan, b: &NodePlan| {
+            a.host != b.host && self.internet.pair(a.host, b.host).is_connectable()
+        };
+        self.nodes.iter().map(|a| self.nodes.iter().map(|b| connectable(a, b)).collect()).collect()
+    }
+
     /// The addresses of a host with the prefix lengths of the networks they are in.
     pub(crate) fn wan(&self, host: HostId) -> Vec<(IpAddr, u8)> {
         wan_addresses(&self.internet, host)

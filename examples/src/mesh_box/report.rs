@@ -14,17 +14,21 @@ pub struct Outcome {
     pub names: Vec<String>,
     /// By asker, then by the asked. The diagonal is empty.
     pub pairs: Vec<Vec<Option<Duration>>>,
+    /// Whether theory allows the pair at all: two endpoint-dependent NATs cannot be punched. The diagonal is false.
+    pub possible: Vec<Vec<bool>>,
 }
 
 impl Outcome {
-    pub(crate) const fn new(names: Vec<String>, pairs: Vec<Vec<Option<Duration>>>) -> Self {
-        Self { names, pairs }
-    }
-
     /// How many ordered pairs there are.
     #[must_use]
     pub const fn total(&self) -> usize {
         self.names.len() * self.names.len().saturating_sub(1)
+    }
+
+    /// How many of them theory allows.
+    #[must_use]
+    pub fn total_possible(&self) -> usize {
+        self.possible.iter().flatten().filter(|possible| **possible).count()
     }
 
     /// How many of them had an echo.
@@ -33,10 +37,10 @@ impl Outcome {
         self.pairs.iter().flatten().flatten().count()
     }
 
-    /// Whether all had one.
+    /// Whether all that theory allows had one.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.connected() == self.total()
+        self.missing().is_empty()
     }
 
     /// When this many ordered pairs had an echo; `None` if they have not. Zero pairs have it at zero.
@@ -50,25 +54,25 @@ impl Outcome {
         }
     }
 
-    /// When half of the pairs, rounded up, had an echo.
+    /// When half of the possible pairs, rounded up, had an echo.
     #[must_use]
     pub fn time_to_half(&self) -> Option<Duration> {
-        self.time_to(self.total().div_ceil(2))
+        self.time_to(self.total_possible().div_ceil(2))
     }
 
-    /// When the last pair had its echo.
+    /// When the last of the possible pairs had its echo.
     #[must_use]
     pub fn time_to_all(&self) -> Option<Duration> {
-        self.time_to(self.total())
+        self.time_to(self.total_possible()).filter(|_| self.is_complete())
     }
 
-    /// Pairs without an echo, as "a → b".
+    /// Possible pairs without an echo, as "a → b".
     #[must_use]
     pub fn missing(&self) -> Vec<String> {
         let mut missing = Vec::new();
         for (from, row) in self.pairs.iter().enumerate() {
             for (to, time) in row.iter().enumerate() {
-                if from != to && time.is_none() {
+                if self.possible[from][to] && time.is_none() {
                     missing.push(format!("{} → {}", self.names[from], self.names[to]));
                 }
             }
@@ -84,13 +88,15 @@ pub struct Run {
     pub seed: u64,
     /// Ordered pairs with an echo.
     pub pairs_connected: usize,
+    /// Ordered pairs that theory allows: two endpoint-dependent NATs cannot be punched.
+    pub pairs_possible: usize,
     /// Ordered pairs.
     pub pairs_total: usize,
-    /// When half of them had one, ms; `null` if never.
+    /// When half of the possible ones had one, ms; `null` if never.
     pub half_ms: Option<f64>,
-    /// When all of them had one, ms; `null` if never.
+    /// When all possible ones had one, ms; `null` if never.
     pub all_ms: Option<f64>,
-    /// The first pairs without one, at most 20.
+    /// The first possible pairs without one, at most 20.
     pub missing: Vec<String>,
     /// Largest resident memory of a daemon when the run ended, bytes.
     pub daemon_resident_bytes_max: u64,
@@ -121,6 +127,7 @@ impl Run {
         Self {
             seed,
             pairs_connected: outcome.connected(),
+            pairs_possible: outcome.total_possible(),
             pairs_total: outcome.total(),
             half_ms: outcome.time_to_half().map(ms),
             all_ms: outcome.time_to_all().map(ms),
@@ -143,9 +150,13 @@ impl fmt::Display for Run {
         let time = |time: Option<f64>| time.map_or_else(|| "never".into(), |ms| format!("{ms:.0} ms"));
         write!(
             formatter,
-            "{}/{} pairs, half in {}, all in {}; a daemon: {:.1} MB, {:.1} ms CPU, {:.0} B of gossip in {:.0} packets",
+            "{}/{} pairs{}, half in {}, all in {}; a daemon: {:.1} MB, {:.1} ms CPU, {:.0} B of gossip in {:.0} packets",
             self.pairs_connected,
             self.pairs_total,
+            match self.pairs_total - self.pairs_possible {
+                0 => String::new(),
+                impossible => format!(" ({impossible} of them cannot be punched)"),
+            },
             time(self.half_ms),
             time(self.all_ms),
             self.daemon_resident_bytes_max as f64 / 1e6,
@@ -209,7 +220,9 @@ mod tests {
 
     fn outcome(times: [[Option<u64>; 3]; 3]) -> Outcome {
         let pairs = times.iter().map(|row| row.iter().map(|ms| ms.map(Duration::from_millis)).collect());
-        Outcome::new(["a", "b", "c"].map(String::from).to_vec(), pairs.collect())
+        let names = ["a", "b", "c"].map(String::from).to_vec();
+        let possible = (0..3).map(|from| (0..3).map(|to| from != to).collect()).collect();
+        Outcome { names, pairs: pairs.collect(), possible }
     }
 
     #[test]
@@ -223,6 +236,16 @@ mod tests {
         assert_eq!((part.connected(), part.total()), (4, 6));
         assert_eq!(part.time_to_all(), None);
         assert_eq!(part.missing(), ["a → c", "c → a"]);
+    }
+
+    #[test]
+    fn an_impossible_pair_is_not_waited_for() {
+        let mut part = outcome([[None, Some(10), None], [Some(30), None, Some(40)], [None, Some(60), None]]);
+        part.possible[0][2] = false;
+        assert_eq!((part.is_complete(), part.time_to_all()), (false, None));
+        part.possible[2][0] = false;
+        assert_eq!((part.total_possible(), part.missing()), (4, vec![]));
+        assert_eq!(part.time_to_all(), Some(Duration::from_millis(60)));
     }
 
     #[test]

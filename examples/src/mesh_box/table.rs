@@ -62,7 +62,7 @@ fn render(outcome: &Outcome, elapsed: Duration) -> String {
             let _ = match (numbers, time) {
                 (true, _) if from == to => write!(text, "       "),
                 (true, Some(time)) => write!(text, " \x1b[32m{:>6}\x1b[0m", time.as_millis()),
-                (true, None) => write!(text, " {:>6}", "·"),
+                (true, None) => write!(text, " {:>6}", if outcome.possible[from][to] { "·" } else { "×" }),
                 (false, _) if from == to => write!(text, " "),
                 (false, Some(_)) => write!(text, "\x1b[32m█\x1b[0m"),
                 (false, None) => write!(text, "·"),
@@ -83,7 +83,8 @@ mod tests {
         let names = (1..=nodes).map(|number| format!("home{number}")).collect();
         let mut pairs = vec![vec![None; nodes]; nodes];
         pairs[0][1] = Some(Duration::from_millis(321));
-        Outcome::new(names, pairs)
+        let possible = vec![vec![true; nodes]; nodes];
+        Outcome { names, pairs, possible }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! two stacks:
 //! - `std-embedded-nal`, wherever it will do. It can only bind `[::]:port`, before the device is known to the socket: what
 //!   arrived in that moment, from anywhere, is thrown away.
-//! - [`direct`], over `socket2`, which sets the device first. It is for hosts without IPv6 and for a port that another
+//! - one of our own over `socket2`, which sets the device first. It is for hosts without IPv6 and for a port that another
 //!   mesh's daemon on this host uses at its own device.
 
 mod direct;

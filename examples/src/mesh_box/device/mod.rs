@@ -123,8 +123,13 @@ impl Device {
         let _ = std::fs::remove_file(path);
         let listener = UnixListener::bind(path)?;
         listener.set_nonblocking(true)?;
+        Ok(Self::new(tun, listener))
+    }
+
+    /// Without keys, port and peers.
+    fn new(tun: File, listener: UnixListener) -> Self {
         let none = Key([0; 32]);
-        Ok(Self {
+        Self {
             io: Io { tun, udp4: None, udp6: None, allowed_ips: AllowedIps::default() },
             listener,
             clients: Vec::new(),
@@ -135,7 +140,7 @@ impl Device {
             limiter: limiter(&none),
             peers: Vec::new(),
             next_index: 1,
-        })
+        }
     }
 
     fn serve(mut self) -> io::Result<core::convert::Infallible> {
@@ -487,3 +492,6 @@ fn source(packet: &[u8]) -> Option<IpAddr> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

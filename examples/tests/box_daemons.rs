@@ -1,0 +1,136 @@
+//! The real daemon in the box: meshes form, and come back after what happens to machines.
+//!
+//! Times asserted here are generous, for machines that are busy with other things; what the mesh really takes is
+//! printed, and measured by `cargo box --json`.
+
+use core::time::Duration;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use wgautomesh_examples::mesh_box::{
+    BoxError, CONFIG_PATH, INTERFACE, Mesh, MeshConfig, WireGuardKind, build_daemon,
+};
+
+/// Far above what a mesh needs; a test that waits for it has failed.
+const LIMIT: Duration = Duration::from_secs(60);
+const TERM: i32 = 15;
+const KILL: i32 = 9;
+
+/// The daemon, built once for all tests of this file, without the long optimisation of a release.
+fn daemon() -> PathBuf {
+    static DAEMON: OnceLock<PathBuf> = OnceLock::new();
+    DAEMON.get_or_init(|| build_daemon("dev").unwrap_or_else(|error| panic!("{error}"))).clone()
+}
+
+/// A mesh whose daemons have started and found each other.
+fn connected(config: MeshConfig) -> Mesh {
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_box"));
+    let config = MeshConfig { program, daemon: Some(daemon()), ..config };
+    let mut mesh = match Mesh::new(&config) {
+        Ok(mesh) => mesh,
+        Err(BoxError::Closed(closed)) => panic!("this machine cannot run the box: {closed}"),
+        Err(error) => panic!("{error}"),
+    };
+    mesh.start_daemons().unwrap();
+    expect_all(&mut mesh, "cold start");
+    mesh
+}
+
+/// Waits until all pairs talk, counted from the last start of the measurement.
+fn expect_all(mesh: &mut Mesh, what: &str) {
+    let outcome = mesh.run_until_connected(LIMIT).unwrap();
+    if !outcome.is_complete() {
+        for node in mesh.nodes() {
+            eprintln!("--- {}", node.plan().name);
+            node.log().iter().for_each(|line| eprintln!("{line}"));
+        }
+        panic!("{what}: {:?}", outcome.missing());
+    }
+    println!("{what}: {:.0?}", outcome.time_to_all().unwrap_or_default());
+}
+
+/// The handshake stamps that a node has of its peers.
+fn stamps(mesh: &mut Mesh, at: usize) -> Vec<Duration> {
+    mesh.node(at).peers().unwrap().iter().map(|peer| peer.last_handshake).collect()
+}
+
+#[test]
+fn three_public_nodes() {
+    connected(MeshConfig { publics: 3, homes: 0, ..MeshConfig::default() });
+}
+
+#[test]
+fn a_public_node_and_four_homes() {
+    connected(MeshConfig { homes: 4, seed: 2, ..MeshConfig::default() });
+}
+
+#[test]
+fn a_public_node_and_four_homes_over_wireguard_go() {
+    let program = "/usr/bin/wireguard-go";
+    if !std::path::Path::new(program).exists() {
+        assert!(std::env::var_os("CI").is_none(), "{program} is missing; CI installs it");
+        eprintln!("SKIPPED: {program} is missing (apt-get install wireguard-go)");
+        return;
+    }
+    let wireguard = WireGuardKind::Program(program.into());
+    connected(MeshConfig { homes: 4, wireguard, ..MeshConfig::default() });
+}
+
+#[test]
+fn a_restart_of_a_daemon_costs_no_session() {
+    let mut mesh = connected(MeshConfig { homes: 2, seed: 3, ..MeshConfig::default() });
+    let before = stamps(&mut mesh, 1);
+    mesh.node(1).signal_daemon(TERM).unwrap();
+    let ended = mesh.node(1).wait_daemon().unwrap();
+    assert_eq!(ended.code, Some(0), "{:?}", mesh.nodes()[1].log());
+
+    // It left the peers working.
+    mesh.measure_from_now().unwrap();
+    expect_all(&mut mesh, "without the daemon");
+    mesh.node(1).start_daemon().unwrap();
+    mesh.idle(Duration::from_secs(3)).unwrap();
+    assert_eq!(stamps(&mut mesh, 1), before, "{:?}", mesh.nodes()[1].log());
+    mesh.measure_from_now().unwrap();
+    expect_all(&mut mesh, "after the restart");
+}
+
+#[test]
+fn a_node_that_lost_everything_comes_back() {
+    let mut mesh = connected(MeshConfig { homes: 2, seed: 4, ..MeshConfig::default() });
+    mesh.node(2).signal_daemon(KILL).unwrap();
+    assert_eq!(mesh.node(2).wait_daemon().unwrap().signal, Some(KILL));
+    mesh.node(2).delete_interface().unwrap();
+    mesh.node(2).create_interface().unwrap();
+    mesh.measure_from_now().unwrap();
+    mesh.node(2).start_daemon().unwrap();
+    expect_all(&mut mesh, "after the node's restart");
+}
+
+#[test]
+fn an_interface_that_is_deleted_and_made_again_is_meshed_again() {
+    let mut mesh = connected(MeshConfig { homes: 2, seed: 5, ..MeshConfig::default() });
+    mesh.node(1).delete_interface().unwrap();
+    mesh.idle(Duration::from_secs(1)).unwrap();
+    assert_eq!(
+        mesh.nodes()[1].daemon_ended(),
+        None,
+        "it waits for the interface: {:?}",
+        mesh.nodes()[1].log()
+    );
+    mesh.node(1).create_interface().unwrap();
+    mesh.measure_from_now().unwrap();
+    expect_all(&mut mesh, "after the interface came back");
+}
+
+#[test]
+fn commands_work_inside_a_node() {
+    let mut mesh = connected(MeshConfig { publics: 2, homes: 0, seed: 6, ..MeshConfig::default() });
+    let daemon = daemon();
+    let daemon = daemon.to_str().unwrap();
+    let status = mesh.node(0).run(&[daemon, "status", "--json", CONFIG_PATH]).unwrap();
+    assert_eq!(status.code, Some(0), "{status:?}");
+    assert!(status.stdout.contains(&format!("\"{INTERFACE}\"")), "{status:?}");
+    let check = mesh.node(0).run(&[daemon, "check", CONFIG_PATH]).unwrap();
+    assert_eq!(check.code, Some(0), "{check:?}");
+    assert!(mesh.node(0).usage().unwrap().gossip_bytes > 0);
+}
