@@ -1,8 +1,9 @@
 //! wgautomesh for OpenWrt routers: the same runtime with less room.
 
+use core::mem::MaybeUninit;
 use std::{
     process::ExitCode,
-    sync::{Mutex, OnceLock},
+    sync::{Mutex, PoisonError},
 };
 
 use wgautomesh_core::Mesh;
@@ -10,9 +11,11 @@ use wgautomesh_core::Mesh;
 /// A mesh of this size is large for a home, and its engine small for a router.
 const PEERS: usize = 128;
 
-/// Made when the program starts: in the file it would take its size in flash.
-static MESH: OnceLock<Mutex<Mesh<PEERS>>> = OnceLock::new();
+/// Made when the program starts: a finished one would take its size in the file, and so in flash.
+static MESH: Mutex<MaybeUninit<Mesh<PEERS>>> = Mutex::new(MaybeUninit::uninit());
 
 fn main() -> ExitCode {
-    wgautomesh::cli::main(MESH.get_or_init(|| Mutex::new(Mesh::new())))
+    // Nobody else takes it, so it is neither held nor poisoned.
+    let mut mesh = MESH.lock().unwrap_or_else(PoisonError::into_inner);
+    wgautomesh::cli::main(mesh.write(Mesh::new()))
 }
