@@ -7,7 +7,7 @@ use std::{
 
 use wgautomesh_core::Mesh;
 
-/// As many peers as one daemon of this build takes. A place costs room in the file; memory only once it is used.
+/// As many peers as one daemon of this build takes. A place costs nothing in the file, and memory only once it is used.
 const PEERS: usize = 1024;
 
 static MESH: Mutex<Mesh<PEERS>> = Mutex::new(Mesh::new());
