@@ -22,8 +22,8 @@ use super::{Change, Device, Write};
 /// For each of connecting, sending, and receiving a piece of the answer. The devices answer from memory.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Longest line of an answer; the longest in the protocol is a key's, with 78 characters.
-const LINE: usize = 512;
+/// Read at once, and more than the longest line of an answer: a key's, with 78 characters.
+const LINE: usize = 4096;
 
 pub(super) struct Client {
     path: PathBuf,
