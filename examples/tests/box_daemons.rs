@@ -134,3 +134,28 @@ fn commands_work_inside_a_node() {
     assert_eq!(check.code, Some(0), "{check:?}");
     assert!(mesh.node(0).usage().unwrap().gossip_bytes > 0);
 }
+
+#[test]
+fn the_sample_configurations_are_accepted() {
+    let directory = std::env::temp_dir().join(format!("box-configs-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let secret = directory.join("gossip_secret");
+    std::fs::write(&secret, "0123456789abcdef0123456789abcdef\n").unwrap();
+    let mut checked = 0;
+    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/configs")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "toml") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let text = text.replace("/etc/wgautomesh/gossip_secret", secret.to_str().unwrap());
+        let copy = directory.join(path.file_name().unwrap());
+        std::fs::write(&copy, text).unwrap();
+        let output = std::process::Command::new(daemon()).arg("check").arg(&copy).output().unwrap();
+        assert!(output.status.success(), "{}: {}", path.display(), String::from_utf8_lossy(&output.stderr));
+        println!("{}: {}", path.display(), String::from_utf8_lossy(&output.stderr));
+        checked += 1;
+    }
+    std::fs::remove_dir_all(&directory).unwrap();
+    assert_eq!(checked, 3);
+}
