@@ -1,13 +1,14 @@
 # Shared by the scripts beside this file: where things are cached, which compilers are used, and how a step is shown.
 # Meant to be sourced by bash with `set -euo pipefail` in force and the repository's root as working directory.
 # shellcheck shell=bash
+# What is set here is used by the scripts that source it.
+# shellcheck disable=SC2034
 
 # Everything that outlives one run sits here, outside the clone, so that a fresh clone starts with warm caches.
 cache=${WGAUTOMESH_CI_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/wgautomesh-ci}
 
 # A fresh clone (CI) builds into the cache, so that dependencies are not built again for each; a developer's own clone
 # keeps to its own target directory. The scripts add a suffix to this for each kind of build that wants its own.
-# shellcheck disable=SC2034 # used by the scripts that source this
 if [ "${CI:-}" = true ]; then target=$cache/target; else target=$PWD/target/ci; fi
 
 # PyPI carries both as wheels. Pinned: zig's command line and libc stubs change between releases.
@@ -26,6 +27,12 @@ debian_cargo=/usr/bin/cargo
 debian_cargo() {
     env PATH="$tools/bin:/usr/local/bin:/usr/bin:/bin" RUSTC_BOOTSTRAP=1 RUSTC="$debian_rustc" CARGO="$debian_cargo" \
         RUSTUP_TOOLCHAIN= "$debian_cargo" "$@"
+}
+
+# Debian's clippy. Not by way of cargo, which would prefer rustup's.
+debian_clippy() {
+    env PATH="$tools/bin:/usr/local/bin:/usr/bin:/bin" RUSTC_BOOTSTRAP=1 RUSTC="$debian_rustc" CARGO="$debian_cargo" \
+        RUSTUP_TOOLCHAIN= /usr/bin/cargo-clippy clippy "$@"
 }
 
 # The same through cargo-zigbuild, for targets that need a C library and a linker.

@@ -5,6 +5,7 @@
 mod fmt;
 
 mod addr;
+mod alarm;
 #[cfg(feature = "nal")]
 pub mod driver;
 mod input;
@@ -18,6 +19,8 @@ mod seal;
 mod stats;
 mod status;
 mod table;
+#[cfg(test)]
+mod testing;
 mod wire;
 
 pub use addr::{Endpoint, Scope, scope};

@@ -40,6 +40,9 @@ pub(crate) const PAIR_MEMORY: Duration = Duration::from_secs(2);
 /// Questions that wait to be answered. When full, the question is dropped; a person asks again. 40 B per mesh each.
 pub const MAX_TELLS: usize = 4;
 
+/// Answers to our own questions that wait to be polled. When full, the oldest is forgotten. 112 B per mesh each.
+pub const MAX_ANSWERS: usize = 4;
+
 /// Set reconciliations under way. When full, the next digest comparison tries again. 24 B per mesh each.
 pub const MAX_RECONCILIATIONS: usize = 4;
 

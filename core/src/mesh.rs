@@ -8,11 +8,13 @@ use rand_core::TryCryptoRng;
 
 use crate::{
     AddPeerError, Counters, Endpoint, Interface, LinkState, NodeStatus, PeerStatus, PublicKey, SharedKey,
+    alarm::Alarm,
     limits::{
-        MAX_INTRODUCTIONS, MAX_LOCAL_ADDRESSES, MAX_RECENT_PAIRS, MAX_RECONCILIATIONS, MAX_SECRETS,
-        MAX_TELLS, READ_LOST, TARGETS_PER_PEER, WAITING_GRACE,
+        MAX_ANSWERS, MAX_INTRODUCTIONS, MAX_LOCAL_ADDRESSES, MAX_RECENT_PAIRS, MAX_RECONCILIATIONS,
+        MAX_SECRETS, MAX_TELLS, READ_LOST, WAITING_GRACE,
     },
-    peer::{NOBODY, Pending, Phase, Place},
+    peer::{NOBODY, Peer, Pending, Phase, Place},
+    record::Order,
     table::Table,
 };
 
@@ -69,15 +71,16 @@ pub struct Mesh<const PEERS: usize> {
     refusal: Option<(Place, PublicKey)>,
     recent_pairs: Deque<RecentPair, MAX_RECENT_PAIRS>,
     tells: Deque<PendingTell, MAX_TELLS>,
-    /// The answer to a question, until it is polled.
-    answer: Option<Answer>,
+    /// Answers to our questions, until they are polled.
+    answers: Deque<Answer, MAX_ANSWERS>,
     news: News,
-    targets: u32,
-    targets_at: Instant,
+    /// Shots of the budget that were taken and are not refilled yet, and when that was last reckoned.
+    shots: u32,
+    shots_at: Instant,
     /// Random numbers that nobody is hurt by foreseeing: jitter, whom to compare digests with.
     dice: u64,
     /// No timer is due before this.
-    next: Instant,
+    next: Alarm,
     /// Where the next poll goes on.
     cursor: Place,
     /// Whether any peer has something pending.
@@ -98,13 +101,17 @@ struct News {
     dropped: bool,
     dropped_told: u32,
     dropped_told_at: Instant,
-    report_at: Instant,
+    report_at: Alarm,
     /// When peers that are still not connected are told about.
-    waiting_at: Instant,
+    waiting_at: Alarm,
 }
 
 impl<const PEERS: usize> Mesh<PEERS> {
     /// A node without secrets, peers or interface: it does nothing until it has all three.
+    ///
+    /// Nothing in it is a one bit, so that a `static` that holds it, however many its peers, lies in `.bss` and takes
+    /// no room in the program's file or in flash: an alarm that is unset, a budget of which nothing is spent and an
+    /// own record that was never made are zeroes all through. (A test of the crate looks into its own program for it.)
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -120,7 +127,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             refusal: None,
             recent_pairs: Deque::new(),
             tells: Deque::new(),
-            answer: None,
+            answers: Deque::new(),
             news: News {
                 interface_up: false,
                 interface_down: false,
@@ -130,13 +137,13 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 dropped: false,
                 dropped_told: 0,
                 dropped_told_at: Instant::MIN,
-                report_at: Instant::MAX,
-                waiting_at: Instant::MAX,
+                report_at: Alarm::unset(),
+                waiting_at: Alarm::unset(),
             },
-            targets: TARGETS_PER_PEER * PEERS as u32,
-            targets_at: Instant::MIN,
+            shots: 0,
+            shots_at: Instant::MIN,
             dice: 0,
-            next: Instant::MAX,
+            next: Alarm::unset(),
             cursor: 0,
             busy: false,
             acting: false,
@@ -169,7 +176,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
     pub fn add_peer(&mut self, now: Instant, key: PublicKey, address: IpAddr) -> Result<(), AddPeerError> {
         let place = self.peers.add(key, address)?;
         if self.interface.is_some_and(|i| i.public_key == key) {
-            self.own.place = place;
+            self.own.place = Some(place);
             if let Some(peer) = self.peers.get_mut(place) {
                 peer.us = true;
             }
@@ -196,8 +203,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
             // There is room, as just seen.
             let _ = self.gossip.removed.push_back(*key);
         }
-        if self.own.place == place {
-            self.own.place = NOBODY;
+        if self.own.place == Some(place) {
+            self.own.place = None;
         }
         self.forget_place(place);
         self.peers.remove(place);
@@ -272,9 +279,13 @@ impl<const PEERS: usize> Mesh<PEERS> {
         if before.is_none_or(|b| b.index != interface.index || b.public_key != interface.public_key) {
             self.reset_links(now);
             self.news.interface_up = true;
-            self.own.place = self.peers.find(&interface.public_key).unwrap_or(NOBODY);
+            self.own.place = self.peers.find(&interface.public_key);
             for (place, peer) in self.peers.iter_mut() {
-                peer.us = place == self.own.place;
+                peer.us = Some(place) == self.own.place;
+            }
+            if self.own.claim.order == Order::NONE {
+                // Without a key it was nobody's.
+                self.own.claim.order = Order::FIRST;
             }
             self.rehash();
             self.readings.want();
@@ -310,7 +321,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         if self.dice == 0 && rng.try_fill_bytes(&mut seed).is_ok() {
             self.dice = u64::from_le_bytes(seed) | 1;
         }
-        if self.next > now {
+        if self.next.at() > now {
             return;
         }
         if !self.leaving {
@@ -323,12 +334,10 @@ impl<const PEERS: usize> Mesh<PEERS> {
             self.gossip_timeout(now);
             self.own_timeout(now);
         }
-        if self.news.waiting_at <= now {
-            self.news.waiting_at = Instant::MAX;
+        if self.news.waiting_at.take_due(now) {
             self.tell_waiting(now);
         }
-        if self.news.report_at <= now {
-            self.news.report_at = Instant::MAX;
+        if self.news.report_at.take_due(now) {
             self.news.dropped = true;
         }
         self.recompute_next(now);
@@ -340,7 +349,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
     /// `handle_timeout(now)` it lies after `now`, or an output is pending.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        (self.next != Instant::MAX).then_some(self.next)
+        Some(self.next.at()).filter(|at| *at != Instant::MAX)
     }
 
     /// All configured peers but ourselves, in no particular order.
@@ -373,7 +382,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
     pub fn node(&self) -> NodeStatus {
         NodeStatus {
             interface: self.interface,
-            address: self.peers.get(self.own.place).map(|p| p.address),
+            address: self.own_peer().map(|p| p.address),
             seen: self.seen_at(),
             nat: self.own.claim.nat(),
             peers: self.peers.iter().filter(|(_, p)| p.is_other()).count(),
@@ -393,6 +402,11 @@ impl<const PEERS: usize> Mesh<PEERS> {
     /// Our own key, while we know it.
     fn own_key(&self) -> Option<PublicKey> {
         self.interface.map(|i| i.public_key)
+    }
+
+    /// The peer list's entry for ourselves.
+    fn own_peer(&self) -> Option<&Peer> {
+        self.peers.get(self.own.place?)
     }
 
     fn live_count(&self) -> usize {
@@ -425,14 +439,14 @@ impl<const PEERS: usize> Mesh<PEERS> {
 
     /// A timer is set.
     fn arm(&mut self, at: Instant) {
-        self.next = self.next.min(at);
+        self.next.set_by(at);
     }
 
     fn recompute_next(&mut self, _now: Instant) {
         let links = self.peers.iter().map(|(_, p)| p.link.deadline).min().unwrap_or(Instant::MAX);
-        self.next = links.min(self.news.report_at).min(self.news.waiting_at);
+        self.next.set(links.min(self.news.report_at.at()).min(self.news.waiting_at.at()));
         if !self.leaving {
-            self.next = self.next.min(self.readings.next).min(self.gossip.next()).min(self.own.next());
+            self.next.set_by(self.readings.next.at().min(self.gossip.next()).min(self.own.next()));
         }
     }
 
@@ -455,8 +469,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
     /// The reason why a peer is not connected has changed. Most such reasons last for milliseconds; those that stand for
     /// [`WAITING_GRACE`] are told.
     fn note_waiting(&mut self, now: Instant) {
-        self.news.waiting_at = self.news.waiting_at.min(now.saturating_add(WAITING_GRACE));
-        self.arm(self.news.waiting_at);
+        self.news.waiting_at.set_by(now.saturating_add(WAITING_GRACE));
+        self.arm(self.news.waiting_at.at());
     }
 
     fn tell_waiting(&mut self, now: Instant) {
@@ -471,20 +485,20 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 peer.pending.set(Pending::WAITING);
                 self.busy = true;
             } else {
-                self.news.waiting_at = self.news.waiting_at.min(told_at);
+                self.news.waiting_at.set_by(told_at);
             }
         }
     }
 
     /// A packet was dropped, and counted by the caller: it is reported some time.
     fn note_drop(&mut self, now: Instant) {
-        if self.news.report_at == Instant::MAX && !self.news.dropped {
+        if !self.news.report_at.is_set() && !self.news.dropped {
             let after = crate::limits::REPORT_INTERVAL;
             let first = self.news.dropped_told_at == Instant::MIN;
             let at = if first { now } else { self.news.dropped_told_at.saturating_add(after).max(now) };
             // The first drop waits for company too: a burst is one line.
-            self.news.report_at = at.saturating_add(Duration::from_secs(1));
-            self.arm(self.news.report_at);
+            self.news.report_at.set(at.saturating_add(Duration::from_secs(1)));
+            self.arm(self.news.report_at.at());
         }
     }
 
@@ -516,7 +530,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         self.reconciling.clear();
         self.readings = Readings::new();
         if present {
-            self.readings.next = now.saturating_add(READ_LOST);
+            self.readings.next.set(now.saturating_add(READ_LOST));
         }
         self.gossip.stop();
         self.recompute_next(now);

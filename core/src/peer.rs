@@ -249,6 +249,8 @@ pub(crate) struct Link {
     /// The Hello that we want echoed, and when it was sent.
     pub(crate) token: [u8; 4],
     pub(crate) token_at: Instant,
+    /// It was sent more than once.
+    pub(crate) token_repeated: bool,
     /// The Hello that we are to echo.
     pub(crate) echo: [u8; 4],
     /// Who introduced us, or was asked to.
@@ -295,6 +297,7 @@ impl Link {
             rtt: Duration::from_ticks(0),
             token: [0; 4],
             token_at: Instant::MIN,
+            token_repeated: false,
             echo: [0; 4],
             via: NOBODY,
             asked: 0,

@@ -27,6 +27,9 @@ impl Order {
     /// Stands for "no record".
     pub(crate) const NONE: Self = Self { incarnation: 0, seq: 0 };
 
+    /// The first one of a node that has just been started.
+    pub(crate) const FIRST: Self = Self { incarnation: 1, seq: 1 };
+
     /// Serial comparison: half the numbers lie ahead, half behind.
     pub(crate) const fn is_newer_than(self, other: Self) -> bool {
         if self.incarnation != other.incarnation {
@@ -151,16 +154,9 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
-    /// The record of a node that knows nothing about itself yet.
+    /// The record of a node that knows nothing about itself yet, nor that it is to have one.
     pub(crate) const fn new() -> Self {
-        Self {
-            order: Order { incarnation: 1, seq: 1 },
-            nat: 0,
-            flags: 0,
-            degree: 0,
-            port: 0,
-            endpoints: Vec::new(),
-        }
+        Self { order: Order::NONE, nat: 0, flags: 0, degree: 0, port: 0, endpoints: Vec::new() }
     }
 
     pub(crate) const fn nat(&self) -> NatClass {

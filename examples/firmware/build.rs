@@ -1,5 +1,6 @@
 //! Puts `memory.x` where the linker looks for it.
-use std::{env, error::Error, fs, path::PathBuf};
+use core::error::Error;
+use std::{env, fs, path::PathBuf};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);

@@ -1,4 +1,5 @@
 //! A virtual internet, a mesh in a box on it, and a simulator.
 
 pub mod mesh_box;
+pub mod simulation;
 pub mod virtual_internet;

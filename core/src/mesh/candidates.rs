@@ -79,14 +79,13 @@ impl<const PEERS: usize> Mesh<PEERS> {
     /// Takes one shot from the budget: whether WireGuard may be pointed at the target now.
     pub(super) fn may_fire(&mut self, place: Place, now: Instant) -> bool {
         let refill = now
-            .saturating_duration_since(self.targets_at)
+            .saturating_duration_since(self.shots_at)
             .as_millis()
             .saturating_mul(u64::from(TARGETS_PER_SECOND))
             / 1000;
         if refill > 0 {
-            let most = TARGETS_PER_PEER * PEERS as u32;
-            self.targets = u32::try_from(refill).unwrap_or(most).saturating_add(self.targets).min(most);
-            self.targets_at = now;
+            self.shots = self.shots.saturating_sub(u32::try_from(refill).unwrap_or(u32::MAX));
+            self.shots_at = now;
         }
         let Some(target) = self.peers.get(place).and_then(|p| p.link.target) else { return false };
         let sharing = self.peers.iter().filter(|(other, p)| {
@@ -94,11 +93,12 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 && p.link.target == Some(target)
                 && matches!(p.link.phase, Phase::Fired | Phase::Opening | Phase::Live)
         });
-        if self.targets == 0 || (target.scope() == Scope::Public && sharing.count() >= PEERS_PER_TARGET) {
+        let spent = self.shots >= TARGETS_PER_PEER * PEERS as u32;
+        if spent || (target.scope() == Scope::Public && sharing.count() >= PEERS_PER_TARGET) {
             crate::stats::count(&mut self.counters.over_budget);
             return false;
         }
-        self.targets -= 1;
+        self.shots += 1;
         true
     }
 

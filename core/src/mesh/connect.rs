@@ -152,7 +152,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
     /// same everywhere, names one for ourselves; or it does not list us and we have a public address.
     fn may_be_known(&self) -> bool {
         let public = self.local.iter().any(|a| crate::scope(*a) == Scope::Public);
-        match self.peers.get(self.own.place) {
+        match self.own_peer() {
             Some(us) => !us.configured.is_empty() || self.own.claim.nat() == NatClass::Open,
             None => public || self.local.is_empty(),
         }

@@ -38,8 +38,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
         }
         if self.readings.wanted && self.interface.is_some() && !self.leaving {
             self.readings.wanted = false;
-            self.readings.next = now.saturating_add(crate::limits::READ_LOST);
-            self.arm(self.readings.next);
+            self.readings.next.set(now.saturating_add(crate::limits::READ_LOST));
+            self.arm(self.readings.next.at());
             count(&mut self.counters.readings);
             return Some(Output::ReadInterface);
         }
@@ -87,7 +87,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 return Some(Event::Dropped { packets });
             }
         }
-        self.answer.take().map(Event::Answer)
+        self.answers.pop_front().map(Event::Answer)
     }
 
     fn poll_peer<R: TryCryptoRng>(
@@ -251,9 +251,16 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let ack = peer.pending.take(Pending::ACK);
         let asks = peer.pending.take(Pending::HELLO) || (ack && !live);
         if asks {
-            hello.token = token;
-            peer.link.token = token;
-            peer.link.token_at = now;
+            // One token until it is echoed: were each message to bring a new one, two nodes that greet each other at the
+            // same time would for ever be late with their echoes.
+            if peer.link.token == [0; 4] {
+                peer.link.token = token;
+                peer.link.token_at = now;
+                peer.link.token_repeated = false;
+            } else {
+                peer.link.token_repeated = true;
+            }
+            hello.token = peer.link.token;
         }
         if ack {
             hello.echo = peer.link.echo;

@@ -9,6 +9,7 @@ use heapless::Deque;
 use super::Mesh;
 use crate::{
     PublicKey,
+    alarm::Alarm,
     limits::{
         BUCKETS, DIGEST_FIRST, DIGEST_STEADY, MAX_SUMMARY, PUSH_ALL, PUSH_DELAY, PUSH_SOME, RECORD_LIFETIME,
         RECORD_REFRESH, WHOLE_SET,
@@ -27,12 +28,12 @@ pub(super) struct Gossip {
     /// XOR of the keyed hashes of all records held, our own included.
     pub(super) digest: u64,
     /// When new records are pushed.
-    push_at: Instant,
+    push_at: Alarm,
     /// When digests are compared with somebody.
-    digest_at: Instant,
+    digest_at: Alarm,
     digest_interval: Duration,
     /// When ages are looked at.
-    expiry_at: Instant,
+    expiry_at: Alarm,
     /// Peers that we added to WireGuard and that were dropped from the configuration.
     pub(super) removed: Deque<PublicKey, 16>,
 }
@@ -48,22 +49,22 @@ impl Gossip {
     pub(super) const fn new() -> Self {
         Self {
             digest: 0,
-            push_at: Instant::MAX,
-            digest_at: Instant::MAX,
-            digest_interval: DIGEST_STEADY,
-            expiry_at: Instant::MAX,
+            push_at: Alarm::unset(),
+            digest_at: Alarm::unset(),
+            digest_interval: Duration::from_ticks(0),
+            expiry_at: Alarm::unset(),
             removed: Deque::new(),
         }
     }
 
     pub(super) fn next(&self) -> Instant {
-        self.push_at.min(self.digest_at).min(self.expiry_at)
+        self.push_at.at().min(self.digest_at.at()).min(self.expiry_at.at())
     }
 
     /// Nothing is due while there is no interface.
     pub(super) const fn stop(&mut self) {
-        self.push_at = Instant::MAX;
-        self.digest_at = Instant::MAX;
+        self.push_at.clear();
+        self.digest_at.clear();
     }
 }
 
@@ -238,9 +239,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
         held.fresh = true;
         held.wanted = false;
         self.push_soon(now);
-        if self.gossip.expiry_at == Instant::MAX {
-            self.gossip.expiry_at = now.saturating_add(EXPIRY_CHECK);
-            self.arm(self.gossip.expiry_at);
+        if !self.gossip.expiry_at.is_set() {
+            self.gossip.expiry_at.set(now.saturating_add(EXPIRY_CHECK));
+            self.arm(self.gossip.expiry_at.at());
         }
         if moved {
             self.reconsider(place, now);
@@ -367,8 +368,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
 
     /// Something is to be pushed.
     pub(super) fn push_soon(&mut self, now: Instant) {
-        self.gossip.push_at = self.gossip.push_at.min(now.saturating_add(PUSH_DELAY));
-        self.arm(self.gossip.push_at);
+        self.gossip.push_at.set_by(now.saturating_add(PUSH_DELAY));
+        self.arm(self.gossip.push_at.at());
         self.schedule_digest(now);
     }
 
@@ -376,23 +377,21 @@ impl<const PEERS: usize> Mesh<PEERS> {
     pub(super) fn schedule_digest(&mut self, now: Instant) {
         self.gossip.digest_interval = DIGEST_FIRST;
         let after = self.jitter(DIGEST_FIRST);
-        self.gossip.digest_at = now.saturating_add(after);
-        self.arm(self.gossip.digest_at);
+        self.gossip.digest_at.set(now.saturating_add(after));
+        self.arm(self.gossip.digest_at.at());
     }
 
     pub(super) fn gossip_timeout(&mut self, now: Instant) {
-        if self.gossip.push_at <= now {
-            self.gossip.push_at = Instant::MAX;
+        if self.gossip.push_at.take_due(now) {
             self.push(now);
         }
-        if self.gossip.digest_at <= now {
+        if self.gossip.digest_at.take_due(now) {
             self.gossip.digest_interval = (self.gossip.digest_interval * 2).min(DIGEST_STEADY);
             let after = self.jitter(self.gossip.digest_interval);
-            self.gossip.digest_at = now.saturating_add(after);
+            self.gossip.digest_at.set(now.saturating_add(after));
             self.offer_digest();
         }
-        if self.gossip.expiry_at <= now {
-            self.gossip.expiry_at = Instant::MAX;
+        if self.gossip.expiry_at.take_due(now) {
             self.expire(now);
         }
     }
@@ -401,7 +400,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
     fn push(&mut self, now: Instant) {
         if self.peers.iter().any(|(_, p)| p.pending.has(Pending::PUSH)) {
             // The last batch is still going out: nothing was polled in between.
-            self.gossip.push_at = now.saturating_add(PUSH_DELAY);
+            self.gossip.push_at.set(now.saturating_add(PUSH_DELAY));
             return;
         }
         self.own.pushing = core::mem::take(&mut self.own.fresh);
@@ -468,8 +467,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
             }
         }
         if relayed || self.peers.iter().any(|(_, p)| p.is_live()) {
-            self.gossip.expiry_at = now.saturating_add(EXPIRY_CHECK);
-            self.arm(self.gossip.expiry_at);
+            self.gossip.expiry_at.set(now.saturating_add(EXPIRY_CHECK));
+            self.arm(self.gossip.expiry_at.at());
         }
     }
 

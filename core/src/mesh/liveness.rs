@@ -49,7 +49,12 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let Some(peer) = self.peers.get_mut(place) else { return };
         let sample = now.saturating_duration_since(peer.link.token_at).max(Duration::from_ticks(1));
         let link = &mut peer.link;
-        link.rtt = if link.rtt.as_ticks() == 0 { sample } else { (link.rtt * 7 + sample) / 8 };
+        // Which of several sendings was echoed is not known (Karn and Partridge 1987); the first is an upper bound.
+        if link.rtt.as_ticks() == 0 {
+            link.rtt = sample;
+        } else if !link.token_repeated {
+            link.rtt = (link.rtt * 7 + sample) / 8;
+        }
         link.token = [0; 4];
         peer.view.rx_changed = now;
         let was_live = link.phase.is_live();
@@ -140,6 +145,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let link = &mut peer.link;
         link.reason = Some(reason);
         link.began = now;
+        link.token = [0; 4];
         link.round = 0;
         link.asked = 0;
         link.rx_at = peer.view.rx;

@@ -77,7 +77,8 @@ impl RecentPair {
 impl<const PEERS: usize> Mesh<PEERS> {
     /// A peer wants to be introduced to another.
     pub(super) fn handle_intro_request(&mut self, now: Instant, from: Place, request: &IntroReq) {
-        let Some(target) = self.peers.find(&request.target).filter(|p| *p != from && *p != self.own.place)
+        let Some(target) =
+            self.peers.find(&request.target).filter(|p| *p != from && Some(*p) != self.own.place)
         else {
             // One such refusal waits at a time: whoever else asks for a stranger runs into its own timeout.
             self.refusal = Some((from, request.target));

@@ -6,10 +6,11 @@ use heapless::Vec;
 use super::Mesh;
 use crate::{
     Endpoint, NatClass, Scope,
+    alarm::Alarm,
     limits::{
         DEGREE_SHOWN, MAX_RECORD_ENDPOINTS, MAX_REFUTATIONS, PUSH_DELAY, REFUTATION_PAUSE, REFUTATION_WINDOW,
     },
-    peer::{NOBODY, Place},
+    peer::Place,
     record::{Claim, Order, Origin, RecordEndpoint},
     status::Seen,
 };
@@ -25,7 +26,7 @@ pub(super) struct Own {
     pub(super) claim: Claim,
     pub(super) hash: u64,
     /// The peer list's entry for ourselves.
-    pub(super) place: Place,
+    pub(super) place: Option<Place>,
     /// To be pushed with the next batch.
     pub(super) fresh: bool,
     /// Part of the batch being pushed.
@@ -35,7 +36,7 @@ pub(super) struct Own {
     /// Listed in the summary being read.
     pub(super) listed: bool,
     /// When the record is made anew.
-    due: Instant,
+    due: Alarm,
     refutations: u8,
     refuted_since: Instant,
     /// Until when no further refutation is made.
@@ -47,42 +48,41 @@ impl Own {
         Self {
             claim: Claim::new(),
             hash: 0,
-            place: NOBODY,
+            place: None,
             fresh: false,
             pushing: false,
             wanted_by_others: false,
             listed: false,
-            due: Instant::MAX,
+            due: Alarm::unset(),
             refutations: 0,
             refuted_since: Instant::MIN,
             hushed_until: Instant::MIN,
         }
     }
 
-    pub(super) const fn next(&self) -> Instant {
-        self.due
+    pub(super) fn next(&self) -> Instant {
+        self.due.at()
     }
 }
 
 impl<const PEERS: usize> Mesh<PEERS> {
     /// Something that the record tells has changed.
     pub(super) fn refresh_own_soon(&mut self, now: Instant) {
-        self.own.due = self.own.due.min(now.saturating_add(PUSH_DELAY));
-        self.arm(self.own.due);
+        self.own.due.set_by(now.saturating_add(PUSH_DELAY));
+        self.arm(self.own.due.at());
     }
 
     /// A link came or went.
     pub(super) fn note_degree(&mut self, now: Instant) {
         let degree = self.live_count().min(DEGREE_SHOWN) as u8;
         if degree != self.own.claim.degree {
-            self.own.due = self.own.due.min(now.saturating_add(DEGREE_DELAY));
-            self.arm(self.own.due);
+            self.own.due.set_by(now.saturating_add(DEGREE_DELAY));
+            self.arm(self.own.due.at());
         }
     }
 
     pub(super) fn own_timeout(&mut self, now: Instant) {
-        if self.own.due <= now {
-            self.own.due = Instant::MAX;
+        if self.own.due.take_due(now) {
             self.refresh_own(now);
         }
     }

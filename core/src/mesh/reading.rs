@@ -7,6 +7,7 @@ use embassy_time::Instant;
 use super::Mesh;
 use crate::{
     ActionError, Endpoint, PeerAction, PeerReading, PublicKey, Reason,
+    alarm::Alarm,
     limits::{READ_BUSY, READ_FAST, READ_LOST, READ_SLOW},
     peer::{Pending, Phase, Place, View},
 };
@@ -16,7 +17,7 @@ pub(super) struct Readings {
     /// When it was last read.
     pub(super) at: Instant,
     /// When it is to be read next, or to be asked for again.
-    pub(super) next: Instant,
+    pub(super) next: Alarm,
     /// It is to be read before anything else goes out.
     pub(super) wanted: bool,
     /// At least one reading of this interface was made.
@@ -27,7 +28,7 @@ pub(super) struct Readings {
 
 impl Readings {
     pub(super) const fn new() -> Self {
-        Self { at: Instant::MIN, next: Instant::MAX, wanted: false, had: false, traffic: false }
+        Self { at: Instant::MIN, next: Alarm::unset(), wanted: false, had: false, traffic: false }
     }
 
     pub(super) const fn want(&mut self) {
@@ -157,9 +158,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
     }
 
     pub(super) fn reading_timeout(&mut self, now: Instant) {
-        if self.readings.next <= now && self.interface.is_some() {
+        if self.interface.is_some() && self.readings.next.take_due(now) {
             self.readings.wanted = true;
-            self.readings.next = now.saturating_add(READ_LOST);
+            self.readings.next.set(now.saturating_add(READ_LOST));
         }
     }
 
@@ -173,14 +174,14 @@ impl<const PEERS: usize> Mesh<PEERS> {
         } else {
             READ_SLOW
         };
-        self.readings.next = now.saturating_add(after);
-        self.arm(self.readings.next);
+        self.readings.next.set(now.saturating_add(after));
+        self.arm(self.readings.next.at());
     }
 
     /// A phase began that hangs on WireGuard's counters: the next reading must not be far.
     pub(super) fn read_soon(&mut self, now: Instant) {
-        self.readings.next = self.readings.next.min(now.saturating_add(READ_FAST));
-        self.arm(self.readings.next);
+        self.readings.next.set_by(now.saturating_add(READ_FAST));
+        self.arm(self.readings.next.at());
     }
 
     /// Longest prefix match, as WireGuard does: the peer with the longest allowed IP that covers an address owns it.

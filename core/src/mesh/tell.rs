@@ -136,7 +136,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         })
     }
 
-    /// An answer: for us, or to be passed on. `Some` is an event.
+    /// An answer: for us, or to be passed on.
     pub(super) fn handle_tell(&mut self, from: Place, tell: &Tell) {
         if Some(tell.asker) == self.own_key() {
             let Some(state) = LinkState::from_wire(tell.state) else { return };
@@ -163,8 +163,10 @@ impl<const PEERS: usize> Mesh<PEERS> {
     }
 
     fn answers_event(&mut self, answer: Answer) {
-        // One answer waits to be polled at a time; a newer one takes its place.
-        self.answer = Some(answer);
-        self.busy = true;
+        if self.answers.is_full() {
+            self.answers.pop_front();
+        }
+        // There is room: the oldest was taken out just now.
+        let _ = self.answers.push_back(answer);
     }
 }

@@ -67,19 +67,21 @@ impl Side {
 }
 
 /// What goes through the loop-back.
-enum Content {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
     Initiation,
     Response,
-    /// A datagram, or a keepalive.
-    Data(Option<Datagram>),
+    Data,
 }
 
 struct Packet {
     due: Instant,
     to: Side,
+    kind: Kind,
     /// The session that it belongs to, or sets up.
     session: u32,
-    content: Content,
+    /// Empty in a keepalive, and in a handshake.
+    datagram: Datagram,
 }
 
 /// What one side's WireGuard knows of its peer.
@@ -158,7 +160,7 @@ impl Loopback {
             PeerAction::SetKeepalive(seconds) => {
                 let from_none = core::mem::replace(&mut tunnel.keepalive, seconds) == 0 && seconds > 0;
                 if from_none {
-                    self.transmit(now, side, None);
+                    self.transmit(now, side, &[]);
                 }
             }
             _ => return Err(ActionError::Failed),
@@ -167,39 +169,39 @@ impl Loopback {
     }
 
     /// The side's engine sends a datagram to its peer. WireGuard keeps the latest while it has no session.
-    pub(crate) fn send(&mut self, now: Instant, side: Side, datagram: Datagram) {
-        self.transmit(now, side, Some(datagram));
+    pub(crate) fn send(&mut self, now: Instant, side: Side, datagram: &[u8]) {
+        let tunnel = &mut self.tunnels[side as usize];
+        if tunnel.session.is_none() {
+            tunnel.staged = Datagram::from_slice(datagram).ok();
+        }
+        self.transmit(now, side, datagram);
     }
 
-    fn transmit(&mut self, now: Instant, side: Side, datagram: Option<Datagram>) {
+    /// Sends within the session, a keepalive if there is nothing to send; without a session, tries to get one.
+    fn transmit(&mut self, now: Instant, side: Side, datagram: &[u8]) {
         let tunnel = &mut self.tunnels[side as usize];
         if !tunnel.present || tunnel.endpoint.is_none() {
             return;
         }
         if let Some(session) = tunnel.session {
-            let length = datagram.as_ref().map_or(0, |d| HEADERS + d.len() as u64);
             tunnel.sent = now;
-            tunnel.tx += DATA + length;
-            self.put(now, side, session, Content::Data(datagram));
-            return;
-        }
-        if datagram.is_some() {
-            tunnel.staged = datagram;
-        }
-        if tunnel.initiated.is_none_or(|at| now.saturating_duration_since(at) >= REKEY_TIMEOUT) {
+            tunnel.tx += data_size(datagram);
+            self.put(now, side, Kind::Data, session, datagram);
+        } else if tunnel.initiated.is_none_or(|at| now.saturating_duration_since(at) >= REKEY_TIMEOUT) {
             tunnel.initiated = Some(now);
             tunnel.tx += INITIATION;
             self.sessions += 1;
-            let session = self.sessions;
-            self.put(now, side, session, Content::Initiation);
+            self.put(now, side, Kind::Initiation, self.sessions, &[]);
         }
     }
 
     /// A full wire loses the packet, as a full queue anywhere would.
-    fn put(&mut self, now: Instant, from: Side, session: u32, content: Content) {
-        if !self.cut {
-            let due = now.saturating_add(DELAY);
-            let _ = self.wire.push_back(Packet { due, to: from.other(), session, content });
+    fn put(&mut self, now: Instant, from: Side, kind: Kind, session: u32, datagram: &[u8]) {
+        let due = now.saturating_add(DELAY);
+        if !self.cut
+            && let Ok(datagram) = Datagram::from_slice(datagram)
+        {
+            let _ = self.wire.push_back(Packet { due, to: from.other(), kind, session, datagram });
         }
     }
 
@@ -210,57 +212,64 @@ impl Loopback {
             let pause = Duration::from_secs(tunnel.keepalive.into());
             let keepalive = tunnel.keepalive > 0 && now.saturating_duration_since(tunnel.sent) >= pause;
             if keepalive || (tunnel.session.is_none() && tunnel.staged.is_some()) {
-                self.transmit(now, side, None);
+                self.transmit(now, side, &[]);
             }
         }
     }
 
-    /// The next datagram that has arrived by now, and where.
+    /// Brings what has arrived by now; returns at the first datagram, with who it is for.
     pub(crate) fn receive(&mut self, now: Instant) -> Option<(Side, Datagram)> {
         while self.wire.front().is_some_and(|packet| packet.due <= now) {
             let packet = self.wire.pop_front()?;
-            let to = packet.to;
-            if let Some(datagram) = self.arrive(now, packet) {
-                return Some((to, datagram));
+            if self.arrive(now, &packet) && !packet.datagram.is_empty() {
+                return Some((packet.to, packet.datagram));
             }
         }
         None
     }
 
-    fn arrive(&mut self, now: Instant, packet: Packet) -> Option<Datagram> {
+    /// A packet arrives. Returns whether its content, if any, is for the inside.
+    fn arrive(&mut self, now: Instant, packet: &Packet) -> bool {
         let side = packet.to;
         let tunnel = &mut self.tunnels[side as usize];
         if !tunnel.present {
-            return None;
+            return false;
         }
-        match packet.content {
-            Content::Initiation => {
+        match packet.kind {
+            Kind::Initiation => {
                 tunnel.rx += INITIATION;
                 tunnel.tx += RESPONSE;
                 tunnel.session = Some(packet.session);
                 tunnel.initiated = Some(now);
                 tunnel.endpoint = Some(side.other().endpoint());
-                self.put(now, side, packet.session, Content::Response);
-                None
+                self.put(now, side, Kind::Response, packet.session, &[]);
+                false
             }
-            Content::Response => {
+            Kind::Response => {
                 tunnel.rx += RESPONSE;
                 tunnel.session = Some(packet.session);
                 tunnel.last_handshake = now.as_micros() * 1000;
                 // What waited for the session, or else a keepalive: it tells the responder that the session is up.
                 let staged = tunnel.staged.take();
-                self.transmit(now, side, staged);
-                None
+                self.transmit(now, side, staged.as_deref().unwrap_or(&[]));
+                false
             }
-            Content::Data(_) if tunnel.session != Some(packet.session) => None,
-            Content::Data(datagram) => {
-                tunnel.rx += DATA + datagram.as_ref().map_or(0, |d| HEADERS + d.len() as u64);
-                tunnel.endpoint = Some(side.other().endpoint());
-                if tunnel.last_handshake == 0 {
-                    tunnel.last_handshake = now.as_micros() * 1000;
+            Kind::Data => {
+                let ours = tunnel.session == Some(packet.session);
+                if ours {
+                    tunnel.rx += data_size(&packet.datagram);
+                    tunnel.endpoint = Some(side.other().endpoint());
+                    if tunnel.last_handshake == 0 {
+                        tunnel.last_handshake = now.as_micros() * 1000;
+                    }
                 }
-                datagram
+                ours
             }
         }
     }
+}
+
+/// The size of a data message on the wire; of a keepalive, if there is no content.
+const fn data_size(datagram: &[u8]) -> u64 {
+    if datagram.is_empty() { DATA } else { DATA + HEADERS + datagram.len() as u64 }
 }

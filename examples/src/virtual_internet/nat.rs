@@ -18,11 +18,11 @@
 //! | [`NatConfig::symmetric`] | APDM, random ports | APDF | mobile carriers, clouds |
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::collections::HashMap;
 
 use embassy_time::{Duration, Instant};
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
+use rustc_hash::FxHashMap as HashMap;
 
 use super::ip::{Header, Proto};
 use super::random::below;
@@ -267,12 +267,12 @@ impl Nat {
             forwards: Vec::new(),
             mappings: Vec::new(),
             free: Vec::new(),
-            by_inside: HashMap::new(),
-            by_port: HashMap::new(),
-            sessions: HashMap::new(),
-            by_outside: HashMap::new(),
-            talked: HashMap::new(),
-            confirmed: HashMap::new(),
+            by_inside: HashMap::default(),
+            by_port: HashMap::default(),
+            sessions: HashMap::default(),
+            by_outside: HashMap::default(),
+            talked: HashMap::default(),
+            confirmed: HashMap::default(),
             sweep_above: SWEEP_AT_LEAST,
         }
     }

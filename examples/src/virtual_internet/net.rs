@@ -20,11 +20,12 @@
 
 use core::cmp::Reverse;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::BinaryHeap;
 
 use embassy_time::{Duration, Instant};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
+use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
 
 use super::ip::Header;
 use super::link::{Lane, Link};
@@ -243,7 +244,7 @@ impl<P: Clone> Internet<P> {
             core_hops: 4,
             queue: BinaryHeap::new(),
             order: 0,
-            blocked: HashSet::new(),
+            blocked: HashSet::default(),
             stats: Stats::default(),
         }
     }

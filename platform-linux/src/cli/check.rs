@@ -1,14 +1,14 @@
 //! `check`: everything that is wrong with a configuration, in one go.
 
+use super::meant_a_command;
 use super::output::{FAILED, complain, print};
-use super::{CAPACITY, meant_a_command};
+use crate::config::{Config, Report, load};
 use std::path::Path;
 use std::process::ExitCode;
-use wgautomesh::config::{Config, Report, load};
 
-/// Checks `file`. What `run` does first is the same call, so success here is success there.
-pub(crate) fn check(file: &Path) -> ExitCode {
-    match load(file, CAPACITY) {
+/// Checks `file` for a binary with room for `capacity` peers. What `run` does first is the same call, so success here is success there.
+pub(super) fn check(file: &Path, capacity: usize) -> ExitCode {
+    match load(file, capacity) {
         Ok((config, report)) => {
             complain(&lines(&report));
             print(&format!("{}: good: {}\n", file.display(), gist(&config, &report)))

@@ -7,18 +7,17 @@ mod output;
 mod run;
 mod status;
 
+use crate::config::{nearest, quoted};
 use core::fmt;
 use output::{USAGE, complain};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use wgautomesh::config::{nearest, quoted};
+use std::sync::Mutex;
+use wgautomesh_core::Mesh;
 
 /// Where the configuration is when the command line does not say: where the original wgautomesh looks.
 const DEFAULT_FILE: &str = "/etc/wgautomesh.toml";
-
-/// The most peers this binary holds, beside the node itself.
-const CAPACITY: usize = 1024;
 
 /// The words that are commands; any other first word is a file.
 const COMMANDS: [&str; 4] = ["run", "check", "genkey", "status"];
@@ -65,11 +64,25 @@ impl From<lexopt::Error> for Usage {
     }
 }
 
-/// Does what the command line asks for.
-pub(crate) fn main() -> ExitCode {
+/// Does what the command line asks for: the whole of a binary.
+///
+/// `mesh` is the engine that `run` uses; its capacity is the binary's. It is large and best lies in a static, where the
+/// pages of places that no peer takes are never touched.
+///
+/// ```no_run
+/// use std::{process::ExitCode, sync::Mutex};
+/// use wgautomesh_core::Mesh;
+///
+/// static MESH: Mutex<Mesh<16>> = Mutex::new(Mesh::new());
+///
+/// fn main() -> ExitCode {
+///     wgautomesh::cli::main(&MESH)
+/// }
+/// ```
+pub fn main<const PEERS: usize>(mesh: &Mutex<Mesh<PEERS>>) -> ExitCode {
     match parse(std::env::args_os()) {
-        Ok(Command::Run { file }) => run::run(&file),
-        Ok(Command::Check { file }) => check::check(&file),
+        Ok(Command::Run { file }) => run::run(&file, mesh),
+        Ok(Command::Check { file }) => check::check(&file, PEERS),
         Ok(Command::Genkey) => genkey::genkey(),
         Ok(Command::Status { whose, json }) => status::status(&whose, json),
         Ok(Command::Help(topic)) => output::print(help::text(topic)),
@@ -124,7 +137,7 @@ fn as_path(word: OsString) -> Result<PathBuf, Usage> {
 }
 
 fn whose(interface: Option<OsString>, file: Option<PathBuf>) -> Result<status::Whose, Usage> {
-    use wgautomesh::config::InterfaceName;
+    use crate::config::InterfaceName;
     match (interface, file) {
         (Some(_), Some(_)) => Err(Usage("give either --interface or a file, not both".into())),
         (Some(name), None) => match InterfaceName::parse(&name.to_string_lossy()) {

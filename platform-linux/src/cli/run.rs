@@ -1,21 +1,18 @@
 //! `run`: the daemon.
 
 use super::check::lines;
+use super::meant_a_command;
 use super::output::{FAILED, complain};
-use super::{CAPACITY, meant_a_command};
+use crate::config::load;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
-use wgautomesh::config::load;
 use wgautomesh_core::Mesh;
 
-/// In a static because of its size: the pages of places that no peer takes are never touched.
-static MESH: Mutex<Mesh<CAPACITY>> = Mutex::new(Mesh::new());
-
 /// Reads the configuration and meshes its interface until told to stop.
-pub(crate) fn run(file: &Path) -> ExitCode {
-    wgautomesh::log::init();
-    let config = match load(file, CAPACITY) {
+pub(super) fn run<const PEERS: usize>(file: &Path, mesh: &Mutex<Mesh<PEERS>>) -> ExitCode {
+    crate::log::init();
+    let config = match load(file, PEERS) {
         Ok((config, report)) => {
             complain(&lines(&report));
             config
@@ -27,8 +24,8 @@ pub(crate) fn run(file: &Path) -> ExitCode {
         }
     };
     // Nobody else takes it, so it is neither held nor poisoned.
-    let mut mesh = MESH.lock().unwrap_or_else(PoisonError::into_inner);
-    match wgautomesh::run(&config, &mut mesh) {
+    let mut mesh = mesh.lock().unwrap_or_else(PoisonError::into_inner);
+    match crate::run(&config, &mut mesh) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log::error!("{error}");

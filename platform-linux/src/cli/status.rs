@@ -2,12 +2,12 @@
 
 use super::check::lines;
 use super::output::{FAILED, complain, print};
+use crate::config::{InterfaceName, interface_of};
+use crate::control::status::Status;
+use crate::control::{FetchError, Request, VERSION, directory, fetch, render, running};
 use core::time::Duration;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use wgautomesh::config::{InterfaceName, interface_of};
-use wgautomesh::control::status::Status;
-use wgautomesh::control::{FetchError, Request, VERSION, directory, fetch, render, running};
 
 /// The daemon answers within a turn of its loop; a machine under load gets some more.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -3,9 +3,9 @@
 use super::help::Topic;
 use super::status::Whose;
 use super::{Command, meant_a_command, parse};
+use crate::config::InterfaceName;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use wgautomesh::config::InterfaceName;
 
 fn read(words: &str) -> Result<Command, String> {
     let words: Vec<OsString> = words.split_whitespace().map(OsString::from).collect();

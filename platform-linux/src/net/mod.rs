@@ -1,11 +1,12 @@
 //! The tunnel socket: UDP at the gossip port, bound to the WireGuard device.
 //!
-//! What comes in by it has passed WireGuard, so a source address proves who sent it; what local programs or other links
-//! send to the port never gets here. The engine's driver uses the socket through the `embedded-nal` traits, over either of
+//! What comes in by it has passed WireGuard, so a source address proves who sent it; what other links bring to the port never
+//! gets here. (What local programs send to this host's own mesh address does, since Linux takes it for the device's own:
+//! but from this very address, which is no peer's.) The engine's driver uses the socket through the `embedded-nal` traits, over either of
 //! two stacks:
 //! - `std-embedded-nal`, wherever it will do. It can only bind `[::]:port`, before the device is known to the socket: what
 //!   arrived in that moment, from anywhere, is thrown away.
-//! - [`direct`], over `socket2`, which sets the device first. It is for hosts without IPv6 and for a port that another
+//! - one of our own over `socket2`, which sets the device first. It is for hosts without IPv6 and for a port that another
 //!   mesh's daemon on this host uses at its own device.
 
 mod direct;

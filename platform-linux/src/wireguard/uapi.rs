@@ -339,4 +339,72 @@ mod tests {
             assert_eq!(endpoint(text), expected.map(|text| text.parse().expect("an endpoint")), "{text}");
         }
     }
+
+    /// A device behind a socket that does with its first connection what the test wants.
+    fn device(
+        name: &str,
+        serve: impl FnOnce(UnixStream) + Send + 'static,
+    ) -> (Client, std::thread::JoinHandle<()>) {
+        let path = std::env::temp_dir().join(format!("wgautomesh-{name}-{}.sock", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let listener = std::os::unix::net::UnixListener::bind(&path).expect("a socket");
+        let thread = std::thread::spawn(move || serve(listener.accept().expect("a connection").0));
+        (Client::new(path), thread)
+    }
+
+    #[test]
+    fn a_hung_device_holds_nobody_up_for_ever() {
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let (client, thread) = device("hung", move |stream| {
+            // Until the client has given up.
+            let _ = held.recv();
+            drop(stream);
+        });
+        let error = client.read().err().expect("no answer");
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        drop(release);
+        thread.join().expect("no panic");
+        std::fs::remove_file(&client.path).expect("the socket");
+        assert_eq!(client.read().err().map(|error| error.kind()), Some(io::ErrorKind::NotFound));
+    }
+
+    #[test]
+    fn a_left_over_socket_refuses() {
+        let (client, thread) = device("left", drop);
+        let error = client.read().err().expect("no answer");
+        assert!(
+            matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset),
+            "{error}"
+        );
+        thread.join().expect("no panic");
+        assert_eq!(client.read().err().map(|error| error.kind()), Some(io::ErrorKind::ConnectionRefused));
+        std::fs::remove_file(&client.path).expect("the socket");
+    }
+
+    #[test]
+    fn a_change_is_one_request_and_its_errno_the_result() {
+        let (client, thread) = device("change", |mut stream| {
+            let mut request = [0; 1024];
+            let length = stream.read(&mut request).expect("a request");
+            let key = "07".repeat(32);
+            let expected = format!(
+                "set=1\npublic_key={key}\nremove=true\npublic_key={key}\npreshared_key={}\n\
+                 endpoint=[2001:db8::1]:7\npersistent_keepalive_interval=0\nallowed_ip=10.0.0.0/8\n\n",
+                "09".repeat(32)
+            );
+            assert_eq!(core::str::from_utf8(&request[..length]), Ok(&*expected));
+            stream.write_all(b"errno=-22\n\n").expect("an answer");
+        });
+        let write = Write {
+            update_only: false,
+            endpoint: Some("[2001:db8::1]:7".parse().expect("an endpoint")),
+            keepalive: Some(0),
+            preshared_key: Some(&[9; 32]),
+            allowed_ips: vec![([10, 0, 0, 0].into(), 8)],
+        };
+        let change = Change { key: [7; 32], remove: true, write: Some(write) };
+        assert_eq!(client.apply(&change).err().and_then(|error| error.raw_os_error()), Some(22));
+        thread.join().expect("as expected");
+        std::fs::remove_file(&client.path).expect("the socket");
+    }
 }

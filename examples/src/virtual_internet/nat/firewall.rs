@@ -1,9 +1,9 @@
 //! A stateful firewall that translates nothing: what a home has in front of its IPv6 addresses (RFC 6092).
 
 use core::net::{IpAddr, SocketAddr};
-use std::collections::HashMap;
 
 use embassy_time::{Duration, Instant};
+use rustc_hash::FxHashMap as HashMap;
 
 use super::{Class, Filtering, Refused};
 use crate::virtual_internet::ip::{Header, Proto};
@@ -45,7 +45,7 @@ impl Firewall {
             unreplied,
             stream,
             blocks_udp,
-            permissions: HashMap::new(),
+            permissions: HashMap::default(),
             sweep_above: SWEEP_AT_LEAST,
         }
     }

@@ -293,7 +293,7 @@ proptest! {
         let mut nat = Nat::new(config, OUTSIDE, 3);
         let mut now = at(0);
         // (outside port, remote) -> (inside, last time it sent or heard)
-        let mut shown: HashMap<(u16, SocketAddr), (SocketAddr, Instant)> = HashMap::new();
+        let mut shown: HashMap<(u16, SocketAddr), (SocketAddr, Instant)> = HashMap::default();
         for (wait, host, port, peer, peer_port, sends) in steps {
             now += Duration::from_secs(wait);
             let (src, dst) = (inside(host, 5000 + port), remote(peer, 7000 + peer_port));

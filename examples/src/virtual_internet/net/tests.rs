@@ -244,7 +244,7 @@ fn a_forwarded_port_is_open() {
 #[test]
 fn addresses_do_not_repeat_and_count_as_public() {
     let mut net: Internet<u32> = Internet::new(1);
-    let mut seen = HashSet::new();
+    let mut seen = HashSet::default();
     for _ in 0..3000 {
         let host = net.add_host_at(Site::Internet, Link::PERFECT, true, true);
         for address in net.addresses(host) {

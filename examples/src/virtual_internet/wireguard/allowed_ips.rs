@@ -1,7 +1,8 @@
 //! Cryptokey routing: which peer an address belongs to, by longest prefix.
 
 use core::net::IpAddr;
-use std::collections::HashMap;
+
+use rustc_hash::FxHashMap as HashMap;
 
 /// An address range of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

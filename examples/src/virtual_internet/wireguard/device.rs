@@ -2,11 +2,12 @@
 
 use core::cmp::Reverse;
 use core::net::SocketAddr;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, VecDeque};
 
 use embassy_time::{Duration, Instant};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
+use rustc_hash::FxHashMap as HashMap;
 
 use super::allowed_ips::AllowedIps;
 use super::message::{
@@ -122,7 +123,7 @@ impl Device {
             wall_offset: DEFAULT_WALL_CLOCK,
             peers: Vec::new(),
             free: Vec::new(),
-            by_key: HashMap::new(),
+            by_key: HashMap::default(),
             allowed_ips: AllowedIps::default(),
             generation: 0,
             timers: BinaryHeap::new(),

@@ -1,4 +1,4 @@
-//! Small meshes over the simplest tunnel there can be. The simulator has the real thing.
+//! A small mesh over the simplest tunnel there can be. The simulator has the real thing.
 
 extern crate std;
 
@@ -10,13 +10,13 @@ use std::{
 
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 
-use super::*;
-use crate::{Event, Output, PeerAction, PeerReading, limits::MAX_DATAGRAM};
+use super::{PORT, SECRET, key, mesh_address};
+use crate::{
+    Duration, Event, Instant, Interface, LinkState, Mesh, Output, PeerAction, PeerReading, PublicKey,
+    SharedKey, limits::MAX_DATAGRAM,
+};
 
-const SECRET: &[u8] = b"a secret that all share";
 const DELAY: Duration = Duration::from_millis(10);
-const PORT: u16 = 51820;
-
 type Small = Mesh<8>;
 
 /// A peer in the simplest WireGuard: a session comes to be when a first packet gets through, and then carries everything.
@@ -30,18 +30,18 @@ struct TunnelPeer {
     stamp: u64,
 }
 
-struct Node {
-    mesh: Small,
+pub(super) struct Node {
+    pub(super) mesh: Small,
     key: PublicKey,
-    address: IpAddr,
+    pub(super) address: IpAddr,
     underlay: SocketAddr,
     natted: bool,
     opened: BTreeSet<SocketAddr>,
     tunnel: BTreeMap<PublicKey, TunnelPeer>,
     rng: ChaCha8Rng,
-    events: Vec<Event>,
-    initiations: usize,
-    actions: Vec<(PublicKey, PeerAction)>,
+    pub(super) events: Vec<Event>,
+    pub(super) initiations: usize,
+    pub(super) actions: Vec<(PublicKey, PeerAction)>,
 }
 
 /// A packet under way: from node to node, with a datagram of the mesh or a handshake.
@@ -52,23 +52,15 @@ struct Packet {
     datagram: Option<Vec<u8>>,
 }
 
-struct Net {
-    now: Instant,
-    nodes: Vec<Node>,
+pub(super) struct Net {
+    pub(super) now: Instant,
+    pub(super) nodes: Vec<Node>,
     packets: VecDeque<Packet>,
-}
-
-fn key(n: usize) -> PublicKey {
-    PublicKey::from_bytes([n as u8 * 16 + 1; 32])
-}
-
-fn mesh_address(n: usize) -> IpAddr {
-    Ipv4Addr::new(10, 0, 0, n as u8 + 1).into()
 }
 
 impl Net {
     /// Nodes behind a port-restricted NAT each where `natted` says so. Every node knows the endpoints of those that are not.
-    fn new(natted: &[bool]) -> Self {
+    pub(super) fn new(natted: &[bool]) -> Self {
         let now = Instant::from_secs(100);
         let count = natted.len();
         let mut nodes: Vec<Node> = natted
@@ -109,7 +101,7 @@ impl Net {
         Self { now, nodes, packets: VecDeque::new() }
     }
 
-    fn run(&mut self, duration: Duration) {
+    pub(super) fn run(&mut self, duration: Duration) {
         let end = self.now + duration;
         for n in 0..self.nodes.len() {
             self.poll(n);
@@ -140,7 +132,7 @@ impl Net {
         self.now = end;
     }
 
-    fn poll(&mut self, n: usize) {
+    pub(super) fn poll(&mut self, n: usize) {
         let mut buffer = [0; MAX_DATAGRAM];
         for _ in 0..10_000 {
             let (now, node) = (self.now, &mut self.nodes[n]);
@@ -159,7 +151,7 @@ impl Net {
         let (now, node) = (self.now, &mut self.nodes[n]);
         node.mesh.begin_reading(now);
         for (key, peer) in &node.tunnel {
-            let place = (0..8).find(|p| tests::key(*p) == *key).expect("a key of ours");
+            let place = (0..8).find(|p| super::key(*p) == *key).expect("a key of ours");
             let reading = PeerReading {
                 key: *key,
                 endpoint: peer.endpoint,
@@ -237,85 +229,7 @@ impl Net {
         }
     }
 
-    fn connected(&self) -> usize {
+    pub(super) fn connected(&self) -> usize {
         self.nodes.iter().map(|n| n.mesh.node().connected).sum()
     }
-}
-
-#[test]
-fn two_public_nodes_meet_and_one_initiates() {
-    let mut net = Net::new(&[false, false]);
-    net.run(Duration::from_secs(1));
-    assert_eq!(net.connected(), 2);
-    let digests: BTreeSet<_> = net.nodes.iter().map(|n| n.mesh.node().digest).collect();
-    assert_eq!(digests.len(), 1);
-    assert_eq!(net.nodes.iter().filter(|n| n.initiations > 0).count(), 1);
-}
-
-#[test]
-fn homes_meet_through_a_public_node() {
-    let mut net = Net::new(&[false, true, true, true, true]);
-    net.run(Duration::from_secs(2));
-    for node in &net.nodes {
-        for event in &node.events {
-            std::println!("{}: {event:?}", node.address);
-        }
-    }
-    assert_eq!(net.connected(), 5 * 4);
-    let digests: BTreeSet<_> = net.nodes.iter().map(|n| n.mesh.node().digest).collect();
-    assert_eq!(digests.len(), 1, "all hold the same records");
-}
-
-#[test]
-fn an_idle_mesh_is_quiet() {
-    let mut net = Net::new(&[false, true, true, true]);
-    net.run(Duration::from_secs(600));
-    let before: Vec<_> = net.nodes.iter().map(|n| n.mesh.counters().sent_bytes).collect();
-    net.run(Duration::from_secs(3600));
-    for (node, before) in net.nodes.iter().zip(before) {
-        let bytes = node.mesh.counters().sent_bytes - before;
-        std::println!("{}: {bytes} bytes of gossip in an idle hour", node.address);
-        assert!(bytes < 100_000, "{bytes} bytes in an hour in which nothing happened");
-    }
-}
-
-#[test]
-fn a_restart_of_the_daemon_costs_no_session() {
-    let mut net = Net::new(&[false, true, true]);
-    net.run(Duration::from_secs(2));
-    assert_eq!(net.connected(), 6);
-    net.nodes[1].mesh.shutdown(net.now);
-    net.poll(1);
-    net.run(Duration::from_secs(1));
-    let fresh = Net::new(&[false, true, true]).nodes.remove(1).mesh;
-    net.nodes[1].mesh = fresh;
-    net.nodes.iter_mut().for_each(|n| n.actions.clear());
-    net.run(Duration::from_secs(8));
-    assert_eq!(net.connected(), 6);
-    for node in &net.nodes {
-        let readded = node.actions.iter().any(|(_, a)| matches!(a, PeerAction::Readd { .. }));
-        assert!(!readded, "{} re-added a peer: {:?}", node.address, node.actions);
-    }
-}
-
-#[test]
-fn garbage_is_counted_dropped_and_reported_seldom() {
-    let mut net = Net::new(&[false, true]);
-    net.run(Duration::from_secs(1));
-    let sent = net.nodes[0].mesh.counters().sent;
-    net.nodes[0].events.clear();
-    let (now, stranger) = (net.now, Ipv4Addr::new(10, 0, 0, 99).into());
-    for i in 0..1000u32 {
-        let mut garbage = [i as u8; 100];
-        net.nodes[0].mesh.handle_datagram(now, stranger, &mut garbage);
-        net.nodes[0].mesh.handle_datagram(now, mesh_address(1), &mut garbage);
-    }
-    net.poll(0);
-    assert_eq!(net.nodes[0].mesh.counters().sent, sent, "no answer to garbage");
-    net.run(Duration::from_secs(5));
-    let reports = net.nodes[0].events.iter().filter(|e| matches!(e, Event::Dropped { .. })).count();
-    assert_eq!(reports, 1);
-    let counters = net.nodes[0].mesh.counters();
-    assert_eq!(counters.dropped_stranger, 1000);
-    assert!(counters.dropped_version > 0 && counters.dropped_rate > 0, "{counters:?}");
 }

@@ -1,0 +1,20 @@
+//! The engine from its outside, in small meshes. What takes many nodes or bad networks is the simulator's.
+
+mod meeting;
+mod net;
+
+use core::net::{IpAddr, Ipv4Addr};
+
+use crate::PublicKey;
+
+const SECRET: &[u8] = b"a secret that all share";
+const PORT: u16 = 51820;
+
+/// The key of the n-th node; a lower number is a lower key.
+const fn key(n: usize) -> PublicKey {
+    PublicKey::from_bytes([n as u8 * 16 + 1; 32])
+}
+
+const fn mesh_address(n: usize) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(10, 0, 0, n as u8 + 1))
+}

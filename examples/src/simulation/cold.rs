@@ -1,0 +1,186 @@
+//! Large meshes that all start at once, and how fast they come up.
+
+use core::net::SocketAddr;
+
+use embassy_time::{Duration, Instant};
+use rand_chacha::ChaCha8Rng;
+use rand_core::{Rng, SeedableRng};
+
+use super::{
+    node::Setup,
+    world::{START, World},
+};
+use crate::virtual_internet::{HomeConfig, Internet, Link, NatConfig};
+
+/// A mesh to be started cold.
+#[derive(Clone, Copy, Debug)]
+pub struct Cold {
+    /// Nodes in all.
+    pub nodes: usize,
+    /// Of these, public ones; the rest are behind a NAT each.
+    pub public: usize,
+    /// The NAT of every home.
+    pub nat: NatConfig,
+    /// One-way delay between any two nodes.
+    pub delay: Duration,
+    /// Probability that a packet is lost on its way.
+    pub loss: f32,
+    /// Each home is configured with this many of the public nodes' endpoints; the rest of the public nodes it knows by
+    /// key alone.
+    pub known: usize,
+    /// Peers configured per node; all, if that is fewer than there are.
+    pub peers: usize,
+    /// What chance comes from.
+    pub seed: u64,
+    /// The node whose events and actions are to be kept.
+    pub log: Option<usize>,
+}
+
+/// The state of a mesh at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// Time since all daemons were started.
+    pub at: Duration,
+    /// Ordered pairs connected.
+    pub connected: usize,
+}
+
+/// What came of a cold start.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Ordered pairs that are configured both ways.
+    pub pairs: usize,
+    /// How they came up.
+    pub curve: Vec<Sample>,
+    /// When half, 95 % and all of them were connected.
+    pub half: Option<Duration>,
+    /// See `half`.
+    pub most: Option<Duration>,
+    /// See `half`.
+    pub all: Option<Duration>,
+    /// When every node held the same records, if all are configured with the same peers.
+    pub agreed: Option<Duration>,
+    /// Gossip sent by a node until then, in bytes of UDP payload: the mean, and the most by any node.
+    pub bytes_mean: u64,
+    /// See `bytes_mean`.
+    pub bytes_most: u64,
+    /// Handshake initiations that left, over all nodes.
+    pub initiations: u64,
+    /// What the node did that was to be watched.
+    pub log: Vec<(Instant, String)>,
+    /// Engines' violations of their invariants.
+    pub violations: Vec<super::node::Violation>,
+}
+
+impl Cold {
+    /// Builds the mesh.
+    #[must_use]
+    pub fn world<const PEERS: usize>(&self) -> World<PEERS> {
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        let mut net = Internet::new(self.seed);
+        // A packet crosses two access links.
+        let link = Link::delay(self.delay / 2).with_loss(self.loss / 2.0);
+        let hosts: Vec<_> = (0..self.nodes)
+            .map(|node| {
+                if node < self.public {
+                    net.add_public(link)
+                } else {
+                    let home = net.add_home(HomeConfig { nat: self.nat, link, ..HomeConfig::default() });
+                    net.add_host(home)
+                }
+            })
+            .collect();
+        let endpoints: Vec<_> = hosts
+            .iter()
+            .take(self.public)
+            .map(|h| net.address_v4(*h).map(|ip| SocketAddr::new(ip, 51820)))
+            .collect();
+        let setups = hosts
+            .iter()
+            .enumerate()
+            .map(|(number, host)| {
+                let known: Vec<usize> = if number < self.public || self.known >= self.public {
+                    (0..self.public).collect()
+                } else {
+                    (0..self.known).map(|_| rng.next_u64() as usize % self.public).collect()
+                };
+                let peers = (0..self.nodes)
+                    .filter(|peer| self.is_peer(number, *peer))
+                    .map(|peer| {
+                        (peer, endpoints.get(peer).copied().flatten().filter(|_| known.contains(&peer)))
+                    })
+                    .collect();
+                Setup { number, host: *host, port: 51820, peers }
+            })
+            .collect();
+        World::new(net, setups, self.seed)
+    }
+
+    /// Whether two nodes are configured with each other: everybody, or the public ones and a stretch of a ring.
+    fn is_peer(&self, a: usize, b: usize) -> bool {
+        if self.peers >= self.nodes || a < self.public || b < self.public {
+            return self.peers >= self.nodes || a.abs_diff(b) < self.nodes;
+        }
+        let reach = self.peers.saturating_sub(self.public) / 2;
+        let distance = a.abs_diff(b);
+        distance.min(self.nodes - distance) <= reach
+    }
+
+    /// Starts all daemons at once and watches until all pairs are connected, or for `limit`. `progress` is told now and
+    /// then.
+    pub fn run<const PEERS: usize>(
+        &self,
+        limit: Duration,
+        mut progress: impl FnMut(&Sample, usize),
+    ) -> Outcome {
+        let mut world: World<PEERS> = self.world();
+        if let Some(node) = self.log {
+            world.keep_log(node);
+        }
+        for node in 0..self.nodes {
+            world.start(node);
+        }
+        let pairs =
+            world.nodes.iter().map(|n| n.setup.peers.iter().filter(|p| p.0 != n.setup.number).count()).sum();
+        let mut curve = Vec::new();
+        let mut agreed = None;
+        let step = Duration::from_millis(10);
+        world.run_while(limit, step, |world| {
+            let at = world.now().saturating_duration_since(START);
+            let sample = Sample { at, connected: world.connected() };
+            progress(&sample, pairs);
+            curve.push(sample);
+            if agreed.is_none() && self.peers >= self.nodes && one_digest(world) {
+                agreed = Some(at);
+            }
+            sample.connected >= pairs && (agreed.is_some() || self.peers < self.nodes)
+        });
+        let reached = |count: usize| curve.iter().find(|s| s.connected >= count).map(|s| s.at);
+        let bytes = || world.nodes.iter().map(|n| n.gossip_bytes);
+        Outcome {
+            pairs,
+            half: reached(pairs.div_ceil(2)),
+            most: reached((pairs * 95).div_ceil(100)),
+            all: reached(pairs),
+            agreed,
+            bytes_mean: bytes().sum::<u64>() / self.nodes.max(1) as u64,
+            bytes_most: bytes().max().unwrap_or(0),
+            initiations: world.initiations(),
+            log: self.log.map(|node| world.log(node).to_vec()).unwrap_or_default(),
+            violations: core::mem::take(&mut world.violations),
+            curve,
+        }
+    }
+}
+
+fn one_digest<const PEERS: usize>(world: &World<PEERS>) -> bool {
+    let mut digests = world.nodes.iter().map(|n| n.digest());
+    let first = digests.next();
+    digests.all(|d| Some(d) == first)
+}
+
+/// A moment of the simulation, as time since the start.
+#[must_use]
+pub fn since_start(at: Instant) -> Duration {
+    at.saturating_duration_since(START)
+}

@@ -1,0 +1,409 @@
+//! One node: an engine over a WireGuard device, as the daemon runs it.
+
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use embassy_time::{Duration, Instant};
+use rand_chacha::ChaCha8Rng;
+use rand_core::{Rng, SeedableRng};
+use wgautomesh_core::{
+    Event, Interface, LinkState, Mesh, Output, PeerAction, PeerReading, PublicKey, SharedKey,
+    limits::MAX_DATAGRAM,
+};
+
+use crate::virtual_internet::{
+    HostId, ip,
+    wireguard::{AllowedIp, Device, Out, PeerChange, WallClock, kind},
+};
+
+/// The gossip port of every simulated node.
+pub const GOSSIP_PORT: u16 = 1666;
+const SECRET: &[u8] = b"one secret for all that is simulated";
+
+/// The key of a node by its number. Keys are in no order, as real ones are.
+#[must_use]
+pub fn key_of(number: usize) -> PublicKey {
+    let mut bytes = [0; 32];
+    ChaCha8Rng::seed_from_u64(0x6b65_7900 + number as u64).fill_bytes(&mut bytes);
+    PublicKey::from_bytes(bytes)
+}
+
+/// The mesh address of a node by its number: 10.0.0.0/8.
+#[must_use]
+pub fn address_of(number: usize) -> IpAddr {
+    Ipv4Addr::from_bits(0x0a00_0001 + number as u32).into()
+}
+
+/// What a node is configured with.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Its number, which gives key and mesh address.
+    pub number: usize,
+    /// Where it is.
+    pub host: HostId,
+    /// The port of its WireGuard.
+    pub port: u16,
+    /// Its peers by number, and the endpoint configured for each, if any. May contain itself.
+    pub peers: Vec<(usize, Option<SocketAddr>)>,
+}
+
+/// What a node's engine did that it must not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The node.
+    pub node: usize,
+    /// When.
+    pub at: Instant,
+    /// What.
+    pub what: String,
+}
+
+/// A node that runs: engine and WireGuard device.
+pub struct Node<const PEERS: usize> {
+    /// What it is configured with.
+    pub setup: Setup,
+    /// Its engine; `None` while the daemon does not run.
+    pub mesh: Option<Box<Mesh<PEERS>>>,
+    /// Its WireGuard.
+    pub device: Device,
+    /// When the engine said that a peer is connected, by the peer's number, for the first time.
+    pub first_connected: Vec<Option<Instant>>,
+    /// Gossip sent, in bytes of UDP payload, over all runs of the daemon.
+    pub gossip_bytes: u64,
+    /// Datagrams of gossip sent.
+    pub gossip_packets: u64,
+    /// Times the interface was read.
+    pub readings: u64,
+    index: u32,
+    rng: ChaCha8Rng,
+    seed: u64,
+    runs: u64,
+    keys: std::rc::Rc<std::collections::HashMap<PublicKey, usize>>,
+    /// Everything that happened, hashed.
+    pub(super) trace: u64,
+    pub(super) log: Option<Vec<(Instant, String)>>,
+}
+
+/// What a node wants sent on the underlay.
+pub(super) struct Underlay {
+    pub(super) to: SocketAddr,
+    pub(super) datagram: Vec<u8>,
+}
+
+impl<const PEERS: usize> Node<PEERS> {
+    pub(super) fn new(
+        setup: Setup,
+        seed: u64,
+        nodes: usize,
+        keys: std::rc::Rc<std::collections::HashMap<PublicKey, usize>>,
+    ) -> Self {
+        let device = Device::new(*key_of(setup.number).as_bytes(), setup.port, seed ^ 1);
+        Self {
+            mesh: None,
+            device,
+            first_connected: vec![None; nodes],
+            gossip_bytes: 0,
+            gossip_packets: 0,
+            readings: 0,
+            index: 1,
+            rng: ChaCha8Rng::seed_from_u64(seed ^ 2),
+            seed,
+            runs: 0,
+            keys,
+            trace: 0xcbf2_9ce4_8422_2325,
+            log: None,
+            setup,
+        }
+    }
+
+    /// Starts the daemon.
+    pub(super) fn start(&mut self, now: Instant, local: &[IpAddr]) {
+        self.runs += 1;
+        self.rng = ChaCha8Rng::seed_from_u64(self.seed ^ (self.runs << 32));
+        let mut mesh = Box::new(Mesh::new());
+        mesh.set_secrets([SharedKey::derive(SECRET)]);
+        for (number, endpoint) in &self.setup.peers {
+            let key = key_of(*number);
+            mesh.add_peer(now, key, address_of(*number)).expect("a simulated mesh has room for its peers");
+            if let Some(endpoint) = endpoint {
+                mesh.set_configured_endpoints(now, &key, &[*endpoint]);
+            }
+        }
+        mesh.handle_local_addresses(now, local);
+        mesh.handle_interface(now, Some(self.interface()));
+        self.mesh = Some(mesh);
+    }
+
+    fn interface(&self) -> Interface {
+        Interface {
+            index: self.index,
+            public_key: key_of(self.setup.number),
+            listen_port: self.device.listen_port(),
+        }
+    }
+
+    /// Ends the daemon: as SIGTERM does, or as SIGKILL does.
+    pub(super) fn stop(
+        &mut self,
+        now: Instant,
+        kill: bool,
+        out: &mut Vec<Underlay>,
+        faults: &mut Vec<Violation>,
+    ) {
+        if let Some(mesh) = &mut self.mesh
+            && !kill
+        {
+            mesh.shutdown(now);
+            self.work(now, out, faults);
+        }
+        self.mesh = None;
+    }
+
+    /// Makes the interface anew: all sessions and peers are gone.
+    pub(super) fn remake_device(&mut self, now: Instant) {
+        self.index += 1;
+        let wall = self.device.wall_clock(now);
+        let key = *key_of(self.setup.number).as_bytes();
+        self.device = Device::new(key, self.setup.port, self.seed ^ u64::from(self.index) << 8);
+        self.device.set_wall_clock(now, wall);
+        let interface = self.interface();
+        if let Some(mesh) = &mut self.mesh {
+            mesh.handle_interface(now, None);
+            mesh.handle_interface(now, Some(interface));
+        }
+    }
+
+    /// Sets the machine's wall clock.
+    pub(super) fn set_wall_clock(&mut self, now: Instant, seconds: u64) {
+        self.device.set_wall_clock(now, WallClock { secs: seconds, nanos: 0 });
+    }
+
+    /// When it wants to work next.
+    pub(super) fn next(&self) -> Option<Instant> {
+        let mesh = self.mesh.as_ref().and_then(|m| m.poll_timeout());
+        mesh.into_iter().chain(self.device.poll_timeout()).min()
+    }
+
+    /// A datagram arrived at WireGuard's port.
+    pub(super) fn receive(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+        if let Some(log) = &mut self.log {
+            let kind = kind(datagram);
+            log.push((now, format!("<- {from} {kind:?} {}", datagram.len())));
+        }
+        self.device.handle_datagram(now, from, datagram);
+    }
+
+    /// Does everything there is to do now.
+    pub(super) fn work(&mut self, now: Instant, out: &mut Vec<Underlay>, faults: &mut Vec<Violation>) {
+        for round in 0.. {
+            let mut idle = true;
+            while let Some(action) = self.device.poll(now) {
+                idle = false;
+                match action {
+                    Out::Send { to, datagram } => {
+                        if let Some(log) = &mut self.log {
+                            log.push((now, format!("-> {to} {:?} {}", kind(&datagram), datagram.len())));
+                        }
+                        out.push(Underlay { to, datagram });
+                    }
+                    Out::Deliver { packet, .. } => self.deliver(now, packet),
+                }
+            }
+            if let Some(mesh) = &mut self.mesh {
+                if mesh.poll_timeout().is_some_and(|at| at <= now) {
+                    mesh.handle_timeout(now, &mut self.rng);
+                    idle = false;
+                }
+                let mut buffer = [0; MAX_DATAGRAM];
+                while let Some(output) =
+                    self.mesh.as_mut().and_then(|m| m.poll(now, &mut self.rng, &mut buffer))
+                {
+                    idle = false;
+                    self.carry_out(now, output, &buffer, faults);
+                }
+            }
+            if idle {
+                break;
+            }
+            if round > 10_000 {
+                self.violation(now, "never comes to rest", faults);
+                break;
+            }
+        }
+        if let Some(mesh) = &self.mesh
+            && mesh.poll_timeout().is_some_and(|at| at <= now)
+        {
+            self.violation(now, "the next timeout is not after now, and nothing is pending", faults);
+        }
+    }
+
+    fn violation(&mut self, now: Instant, what: &str, faults: &mut Vec<Violation>) {
+        faults.push(Violation { node: self.setup.number, at: now, what: what.to_string() });
+    }
+
+    fn deliver(&mut self, now: Instant, packet: Vec<u8>) {
+        let Ok(header) = ip::parse(&packet) else { return };
+        let Ok(payload) = ip::payload(&packet) else { return };
+        if header.dst.port() != GOSSIP_PORT {
+            return;
+        }
+        self.mix(now, payload.len() as u64);
+        if let Some(mesh) = &mut self.mesh {
+            mesh.handle_datagram(now, header.src.ip(), &mut payload.to_vec());
+        }
+    }
+
+    fn carry_out(&mut self, now: Instant, output: Output, buffer: &[u8], faults: &mut Vec<Violation>) {
+        match output {
+            Output::Datagram { to, len } => {
+                self.gossip_bytes += len as u64;
+                self.gossip_packets += 1;
+                self.mix(now, len as u64 ^ 0x5e17d);
+                let from = SocketAddr::new(address_of(self.setup.number), GOSSIP_PORT);
+                // Without a session or an endpoint WireGuard refuses or keeps it, which the engine reckons with.
+                let _ = self.device.send_udp(now, from, SocketAddr::new(to, GOSSIP_PORT), &buffer[..len]);
+            }
+            Output::Peer { key, action } => self.apply(now, key, action, faults),
+            Output::ReadInterface => self.read(now),
+            Output::Event(event) => self.note(now, event),
+            other => self.violation(now, &format!("an output nobody knows: {other:?}"), faults),
+        }
+    }
+
+    fn apply(&mut self, now: Instant, key: PublicKey, action: PeerAction, faults: &mut Vec<Violation>) {
+        self.mix(now, 0xac71);
+        if let Some(log) = &mut self.log {
+            log.push((now, format!("{:?} {action:?}", self.keys.get(&key))));
+        }
+        let raw = *key.as_bytes();
+        if let PeerAction::Readd { endpoint } | PeerAction::Add { endpoint, .. } = action
+            && let Some(endpoint) = endpoint
+        {
+            self.check_candidate(now, endpoint, faults);
+        }
+        match action {
+            PeerAction::Add { address, endpoint } => {
+                let range = AllowedIp::host(address);
+                let mut change = PeerChange::new(raw).allow(range);
+                change.endpoint = endpoint;
+                self.device.configure(now, &[change]);
+            }
+            PeerAction::Readd { endpoint } => {
+                let live = self.mesh.as_ref().is_some_and(|m| {
+                    m.peers()
+                        .any(|p| p.key == key && matches!(p.state, LinkState::Connected | LinkState::Probing))
+                });
+                if live {
+                    self.violation(now, "a live peer is re-added", faults);
+                }
+                let mut again = PeerChange::new(raw);
+                if let Some(peer) = self.device.peer(&raw) {
+                    again.allowed_ips = peer.allowed_ips.to_vec();
+                    again.preshared_key = peer.preshared_key;
+                }
+                again.endpoint = endpoint;
+                self.device.configure(now, &[PeerChange::remove(raw), again]);
+            }
+            PeerAction::SetEndpoint(endpoint) => {
+                let mut change = PeerChange::new(raw).endpoint(endpoint);
+                change.update_only = true;
+                self.device.configure(now, &[change]);
+            }
+            PeerAction::SetKeepalive(seconds) => {
+                let mut change = PeerChange::new(raw).keepalive(seconds);
+                change.update_only = true;
+                self.device.configure(now, &[change]);
+            }
+            PeerAction::Remove => self.device.configure(now, &[PeerChange::remove(raw)]),
+            other => self.violation(now, &format!("an action nobody knows: {other:?}"), faults),
+        }
+    }
+
+    /// Addresses that must never be sent to.
+    fn check_candidate(&mut self, now: Instant, endpoint: SocketAddr, faults: &mut Vec<Violation>) {
+        let ip = endpoint.ip();
+        let in_mesh = matches!(ip, IpAddr::V4(v4) if v4.octets()[0] == 10);
+        let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
+        if ip.is_loopback()
+            || ip.is_multicast()
+            || ip.is_unspecified()
+            || broadcast
+            || endpoint.port() == 0
+            || in_mesh
+        {
+            self.violation(now, &format!("fires at {endpoint}"), faults);
+        }
+    }
+
+    fn read(&mut self, now: Instant) {
+        self.readings += 1;
+        let Some(mesh) = &mut self.mesh else { return };
+        mesh.begin_reading(now);
+        for peer in self.device.peers() {
+            let stamp = peer.last_handshake.map_or(0, |w| w.secs * 1_000_000_000 + u64::from(w.nanos));
+            let reading = PeerReading {
+                key: PublicKey::from_bytes(peer.key),
+                endpoint: peer.endpoint,
+                rx_bytes: peer.rx_bytes,
+                tx_bytes: peer.tx_bytes,
+                last_handshake: stamp,
+                keepalive: peer.keepalive,
+            };
+            mesh.handle_reading(now, &reading, peer.allowed_ips.iter().map(|r| (r.address, r.prefix)));
+        }
+        mesh.end_reading(now);
+    }
+
+    fn note(&mut self, now: Instant, event: Event) {
+        if let Event::Connected { key, .. } = event
+            && let Some(number) = self.keys.get(&key)
+        {
+            self.first_connected[*number].get_or_insert(now);
+            self.mix(now, *number as u64);
+        }
+        if let Some(log) = &mut self.log {
+            log.push((now, format!("{event:?}")));
+        }
+    }
+
+    /// FNV-1a over what happened and when.
+    fn mix(&mut self, now: Instant, what: u64) {
+        for value in [now.as_micros(), what] {
+            self.trace = (self.trace ^ value).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    /// Whether the engine has a live link to that node.
+    #[must_use]
+    pub fn is_connected(&self, number: usize) -> bool {
+        let key = key_of(number);
+        self.mesh.as_ref().is_some_and(|m| {
+            m.peers().any(|p| p.key == key && matches!(p.state, LinkState::Connected | LinkState::Probing))
+        })
+    }
+
+    /// How many live links the engine has.
+    #[must_use]
+    pub fn connected(&self) -> usize {
+        self.mesh.as_ref().map_or(0, |m| m.node().connected)
+    }
+
+    /// The digest of its records.
+    #[must_use]
+    pub fn digest(&self) -> Option<u64> {
+        self.mesh.as_ref().map(|m| m.node().digest)
+    }
+
+    /// One line about a peer, for people who look for a fault.
+    #[must_use]
+    pub fn describe(&self, number: usize) -> String {
+        let key = key_of(number);
+        let peer = self.mesh.as_ref().and_then(|m| m.peers().find(|p| p.key == key));
+        format!("{peer:?}")
+    }
+
+    /// How long a link has been in use, for reports.
+    #[must_use]
+    pub fn uptime(&self, number: usize, now: Instant) -> Option<Duration> {
+        self.first_connected[number].map(|at| now.saturating_duration_since(at))
+    }
+}

@@ -1,0 +1,227 @@
+//! All nodes, the internet between them, time, and the invariants.
+
+use core::{cmp::Reverse, net::SocketAddr};
+use std::{
+    collections::{BinaryHeap, HashMap},
+    rc::Rc,
+};
+
+use embassy_time::{Duration, Instant};
+
+use super::node::{Node, Setup, Underlay, Violation, key_of};
+use crate::virtual_internet::{Header, HostId, Internet};
+
+/// When every simulation begins. Not zero: nothing may depend on it.
+pub const START: Instant = Instant::from_secs(1000);
+
+/// A simulated mesh.
+///
+/// Build it with an [`Internet`] and the nodes' [`Setup`]s, [`start`](Self::start) nodes, and
+/// [`run`](Self::run) for some virtual time. Faults are made between runs.
+pub struct World<const PEERS: usize> {
+    /// The internet. Hosts must be the nodes', in the same order as the setups.
+    pub net: Internet<Vec<u8>>,
+    /// The nodes, by number.
+    pub nodes: Vec<Node<PEERS>>,
+    /// What engines did that they must not. Empty, if all is well.
+    pub violations: Vec<Violation>,
+    now: Instant,
+    /// When which node wants to work. Stale entries are passed over.
+    queue: BinaryHeap<Reverse<(Instant, usize)>>,
+    hosts: HashMap<HostId, usize>,
+    underlay: Vec<Underlay>,
+}
+
+impl<const PEERS: usize> World<PEERS> {
+    /// A world in which no daemon runs yet. All chance comes from the seed, and that of the internet from its own.
+    #[must_use]
+    pub fn new(net: Internet<Vec<u8>>, setups: Vec<Setup>, seed: u64) -> Self {
+        let keys = Rc::new((0..setups.len()).map(|n| (key_of(n), n)).collect::<HashMap<_, _>>());
+        let count = setups.len();
+        let hosts = setups.iter().map(|s| (s.host, s.number)).collect();
+        let nodes = setups
+            .into_iter()
+            .map(|setup| {
+                let own = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (setup.number as u64) << 40;
+                Node::new(setup, own, count, Rc::clone(&keys))
+            })
+            .collect();
+        Self {
+            net,
+            nodes,
+            violations: Vec::new(),
+            now: START,
+            queue: BinaryHeap::new(),
+            hosts,
+            underlay: Vec::new(),
+        }
+    }
+
+    /// The time.
+    #[must_use]
+    pub const fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Keeps a log of events and actions of a node, for [`Node::describe`]'s readers.
+    pub fn keep_log(&mut self, node: usize) {
+        self.nodes[node].log = Some(Vec::new());
+    }
+
+    /// What a node's log holds.
+    #[must_use]
+    pub fn log(&self, node: usize) -> &[(Instant, String)] {
+        self.nodes[node].log.as_deref().unwrap_or_default()
+    }
+
+    /// Starts a node's daemon.
+    pub fn start(&mut self, node: usize) {
+        let local = self.net.addresses(self.nodes[node].setup.host).to_vec();
+        self.nodes[node].start(self.now, &local);
+        self.work(node);
+    }
+
+    /// Ends a node's daemon, gently or not.
+    pub fn stop(&mut self, node: usize, kill: bool) {
+        let mut out = core::mem::take(&mut self.underlay);
+        self.nodes[node].stop(self.now, kill, &mut out, &mut self.violations);
+        self.underlay = out;
+        self.flush(node);
+    }
+
+    /// Deletes a node's interface and makes it anew.
+    pub fn remake_device(&mut self, node: usize) {
+        self.nodes[node].remake_device(self.now);
+        self.work(node);
+    }
+
+    /// A node's machine reboots: daemon, interface and all; its wall clock may be wrong then.
+    pub fn reboot(&mut self, node: usize, wall_clock: Option<u64>) {
+        self.stop(node, true);
+        self.nodes[node].remake_device(self.now);
+        if let Some(seconds) = wall_clock {
+            self.nodes[node].set_wall_clock(self.now, seconds);
+        }
+        self.start(node);
+    }
+
+    /// A node's wall clock jumps.
+    pub fn set_wall_clock(&mut self, node: usize, seconds: u64) {
+        self.nodes[node].set_wall_clock(self.now, seconds);
+    }
+
+    /// A node's addresses changed: its daemon hears of it, as by rtnetlink.
+    pub fn addresses_changed(&mut self, node: usize) {
+        let local = self.net.addresses(self.nodes[node].setup.host).to_vec();
+        let now = self.now;
+        if let Some(mesh) = &mut self.nodes[node].mesh {
+            mesh.handle_local_addresses(now, &local);
+        }
+        self.work(node);
+    }
+
+    /// Runs for some virtual time.
+    pub fn run(&mut self, duration: Duration) {
+        let end = self.now.saturating_add(duration);
+        self.run_until(end, |_| false);
+    }
+
+    /// Runs until the condition holds, which is looked at whenever `interval` has passed, or the time is over. Returns
+    /// whether it held.
+    pub fn run_while(
+        &mut self,
+        duration: Duration,
+        interval: Duration,
+        mut done: impl FnMut(&Self) -> bool,
+    ) -> bool {
+        let end = self.now.saturating_add(duration);
+        while self.now < end {
+            let step = self.now.saturating_add(interval).min(end);
+            self.run_until(step, |_| false);
+            if done(self) {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn run_until(&mut self, end: Instant, mut stop: impl FnMut(&Self) -> bool) {
+        loop {
+            let packet = self.net.poll_timeout();
+            let node = self.queue.peek().map(|Reverse((at, _))| *at);
+            let Some(next) = packet.into_iter().chain(node).min().filter(|at| *at <= end) else { break };
+            self.now = self.now.max(next);
+            if packet.is_some_and(|at| at <= self.now) {
+                while let Some(delivered) = self.net.poll(self.now) {
+                    if let Some(node) = self.hosts.get(&delivered.to).copied()
+                        && delivered.header.dst.port() == self.nodes[node].setup.port
+                    {
+                        self.nodes[node].receive(self.now, delivered.header.src, &delivered.payload);
+                        self.work(node);
+                    }
+                }
+            }
+            while let Some(Reverse((at, node))) = self.queue.peek().copied()
+                && at <= self.now
+            {
+                self.queue.pop();
+                // Stale, where the node wants to work later than it once did.
+                if self.nodes[node].next().is_some_and(|next| next <= self.now) {
+                    self.work(node);
+                } else {
+                    self.wake(node);
+                }
+            }
+            if stop(self) {
+                return;
+            }
+        }
+        self.now = end;
+    }
+
+    /// Lets a node do everything there is to do.
+    fn work(&mut self, node: usize) {
+        let mut out = core::mem::take(&mut self.underlay);
+        self.nodes[node].work(self.now, &mut out, &mut self.violations);
+        self.underlay = out;
+        self.flush(node);
+        self.wake(node);
+    }
+
+    fn wake(&mut self, node: usize) {
+        if let Some(at) = self.nodes[node].next() {
+            self.queue.push(Reverse((at.max(self.now + Duration::from_ticks(1)), node)));
+        }
+    }
+
+    /// Sends what a node's WireGuard wants sent.
+    fn flush(&mut self, node: usize) {
+        let setup = &self.nodes[node].setup;
+        let (host, port) = (setup.host, setup.port);
+        for Underlay { to, datagram } in self.underlay.drain(..) {
+            let v4 = to.is_ipv4();
+            let from = self.net.addresses(host).iter().find(|a| a.is_ipv4() == v4).copied();
+            if let Some(from) = from {
+                self.net.send(self.now, host, Header::udp(SocketAddr::new(from, port), to), datagram);
+            }
+        }
+    }
+
+    /// A hash over everything that happened. The same seeds give the same.
+    #[must_use]
+    pub fn trace(&self) -> u64 {
+        self.nodes.iter().fold(0, |all, node| all.rotate_left(7) ^ node.trace)
+    }
+
+    /// Ordered pairs whose engines say that they are connected.
+    #[must_use]
+    pub fn connected(&self) -> usize {
+        self.nodes.iter().map(Node::connected).sum()
+    }
+
+    /// Handshake initiations that left, over all nodes.
+    #[must_use]
+    pub fn initiations(&self) -> u64 {
+        self.nodes.iter().map(|n| n.device.counters().initiations_sent).sum()
+    }
+}
