@@ -16,10 +16,10 @@ const LIMIT: Duration = Duration::from_secs(60);
 const TERM: i32 = 15;
 const KILL: i32 = 9;
 
-/// The daemon, built once for all tests of this file, without the long optimisation of a release.
+/// The daemon, built once for all tests of this file, as the tests themselves are: without a release's long link.
 fn daemon() -> PathBuf {
     static DAEMON: OnceLock<PathBuf> = OnceLock::new();
-    DAEMON.get_or_init(|| build_daemon("dev").unwrap_or_else(|error| panic!("{error}"))).clone()
+    DAEMON.get_or_init(|| build_daemon("test").unwrap_or_else(|error| panic!("{error}"))).clone()
 }
 
 /// A mesh whose daemons have started and found each other.

@@ -100,6 +100,12 @@ impl Node {
         &self.plan
     }
 
+    /// The process that holds its namespaces: for `nsenter`.
+    #[must_use]
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// The last lines it printed: daemon, WireGuard device and the node itself.
     #[must_use]
     pub fn log(&self) -> Vec<String> {
