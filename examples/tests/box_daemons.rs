@@ -54,31 +54,55 @@ fn stamps(mesh: &mut Mesh, at: usize) -> Vec<Duration> {
     mesh.node(at).peers().unwrap().iter().map(|peer| peer.last_handshake).collect()
 }
 
-#[test]
-fn three_public_nodes() {
-    connected(MeshConfig { publics: 3, homes: 0, ..MeshConfig::default() });
+/// Each scenario, with the embedded device and with wireguard-go.
+macro_rules! scenarios {
+    ($($name:ident),+ $(,)?) => {
+        mod embedded {
+            $(#[test]
+            fn $name() {
+                super::$name(super::WireGuardKind::Embedded);
+            })+
+        }
+        mod wireguard_go {
+            $(#[test]
+            fn $name() {
+                if let Some(wireguard) = super::wireguard_go_program() {
+                    super::$name(wireguard);
+                }
+            })+
+        }
+    };
 }
 
-#[test]
-fn a_public_node_and_four_homes() {
-    connected(MeshConfig { homes: 4, seed: 2, ..MeshConfig::default() });
-}
+scenarios!(
+    three_public_nodes,
+    a_public_node_and_four_homes,
+    a_restart_of_a_daemon_costs_no_session,
+    a_node_that_lost_everything_comes_back,
+    an_interface_that_is_deleted_and_made_again_is_meshed_again,
+);
 
-#[test]
-fn a_public_node_and_four_homes_over_wireguard_go() {
+/// Debian's wireguard-go; loudly none where it is not installed.
+fn wireguard_go_program() -> Option<WireGuardKind> {
     let program = "/usr/bin/wireguard-go";
-    if !std::path::Path::new(program).exists() {
-        assert!(std::env::var_os("CI").is_none(), "{program} is missing; CI installs it");
-        eprintln!("SKIPPED: {program} is missing (apt-get install wireguard-go)");
-        return;
+    if std::path::Path::new(program).exists() {
+        return Some(WireGuardKind::Program(program.into()));
     }
-    let wireguard = WireGuardKind::Program(program.into());
-    connected(MeshConfig { homes: 4, wireguard, ..MeshConfig::default() });
+    assert!(std::env::var_os("CI").is_none(), "{program} is missing; CI installs it");
+    eprintln!("SKIPPED: {program} is missing (apt-get install wireguard-go)");
+    None
 }
 
-#[test]
-fn a_restart_of_a_daemon_costs_no_session() {
-    let mut mesh = connected(MeshConfig { homes: 2, seed: 3, ..MeshConfig::default() });
+fn three_public_nodes(wireguard: WireGuardKind) {
+    connected(MeshConfig { wireguard, publics: 3, homes: 0, ..MeshConfig::default() });
+}
+
+fn a_public_node_and_four_homes(wireguard: WireGuardKind) {
+    connected(MeshConfig { wireguard, homes: 4, seed: 2, ..MeshConfig::default() });
+}
+
+fn a_restart_of_a_daemon_costs_no_session(wireguard: WireGuardKind) {
+    let mut mesh = connected(MeshConfig { wireguard, homes: 2, seed: 3, ..MeshConfig::default() });
     let before = stamps(&mut mesh, 1);
     mesh.node(1).signal_daemon(TERM).unwrap();
     let ended = mesh.node(1).wait_daemon().unwrap();
@@ -94,9 +118,8 @@ fn a_restart_of_a_daemon_costs_no_session() {
     expect_all(&mut mesh, "after the restart");
 }
 
-#[test]
-fn a_node_that_lost_everything_comes_back() {
-    let mut mesh = connected(MeshConfig { homes: 2, seed: 4, ..MeshConfig::default() });
+fn a_node_that_lost_everything_comes_back(wireguard: WireGuardKind) {
+    let mut mesh = connected(MeshConfig { wireguard, homes: 2, seed: 4, ..MeshConfig::default() });
     mesh.node(2).signal_daemon(KILL).unwrap();
     assert_eq!(mesh.node(2).wait_daemon().unwrap().signal, Some(KILL));
     mesh.node(2).delete_interface().unwrap();
@@ -106,9 +129,8 @@ fn a_node_that_lost_everything_comes_back() {
     expect_all(&mut mesh, "after the node's restart");
 }
 
-#[test]
-fn an_interface_that_is_deleted_and_made_again_is_meshed_again() {
-    let mut mesh = connected(MeshConfig { homes: 2, seed: 5, ..MeshConfig::default() });
+fn an_interface_that_is_deleted_and_made_again_is_meshed_again(wireguard: WireGuardKind) {
+    let mut mesh = connected(MeshConfig { wireguard, homes: 2, seed: 5, ..MeshConfig::default() });
     mesh.node(1).delete_interface().unwrap();
     mesh.idle(Duration::from_secs(1)).unwrap();
     assert_eq!(
