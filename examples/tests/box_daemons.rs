@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use wgautomesh_examples::mesh_box::{
-    BoxError, CONFIG_PATH, INTERFACE, Mesh, MeshConfig, WireGuardKind, build_daemon,
+    BoxError, CONFIG_PATH, INTERFACE, Key, Mesh, MeshConfig, WireGuardKind, build_daemon,
 };
 
 /// Far above what a mesh needs; a test that waits for it has failed.
@@ -49,9 +49,12 @@ fn expect_all(mesh: &mut Mesh, what: &str) {
     println!("{what}: {:.0?}", outcome.time_to_all().unwrap_or_default());
 }
 
-/// The handshake stamps that a node has of its peers.
-fn stamps(mesh: &mut Mesh, at: usize) -> Vec<Duration> {
-    mesh.node(at).peers().unwrap().iter().map(|peer| peer.last_handshake).collect()
+/// The handshake stamps that a node has of its peers, by key: wireguard-go lists its peers in any order.
+fn stamps(mesh: &mut Mesh, at: usize) -> Vec<(Key, Duration)> {
+    let mut stamps: Vec<_> =
+        mesh.node(at).peers().unwrap().iter().map(|peer| (peer.key, peer.last_handshake)).collect();
+    stamps.sort_unstable();
+    stamps
 }
 
 /// Each scenario, with the embedded device and with wireguard-go.
