@@ -385,6 +385,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             address: self.own_peer().map(|p| p.address),
             seen: self.seen_at(),
             nat: self.own.claim.nat(),
+            record: (self.own.claim.order.incarnation, self.own.claim.order.seq),
             peers: self.peers.iter().filter(|(_, p)| p.is_other()).count(),
             connected: self.live_count(),
             digest: self.gossip.digest,
