@@ -21,10 +21,9 @@ pub enum Scope {
     Public,
 }
 
-/// An underlay IP address and UDP port in 20 bytes (a `SocketAddr` takes 32).
+/// An underlay IP address and UDP port in 18 bytes (a `SocketAddr` takes 32).
 ///
-/// IPv4 is kept in its v4-mapped form. A link-local IPv6 endpoint keeps no scope id: the LAN sockets, which
-/// are bound to their interface, know it.
+/// IPv4 is kept in its v4-mapped form. A link-local IPv6 endpoint keeps no scope id, and so is never used.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Endpoint {
     ip: [u8; 16],

@@ -42,7 +42,8 @@ pub struct PeerReading {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum PeerAction {
-    /// Add the peer, which the interface does not have, with its mesh address (as /32 or /128) as allowed IP.
+    /// Add the peer with its mesh address (as /32 or /128) as allowed IP; or only that address, where the interface has
+    /// the peer and nobody else has the address as his own.
     Add {
         /// The peer's address in the mesh.
         #[cfg_attr(feature = "defmt", defmt(Debug2Format))]

@@ -55,9 +55,9 @@ pub use tell::{Answer, AskError};
 /// in, whichever is first. Time is the caller's, monotonic, and never runs backwards; there is no wall clock. Calling
 /// `handle_timeout` early is harmless.
 ///
-/// Every input is handled in O(`PEERS`) steps at most, and no input makes it panic. It makes at most one datagram per
-/// peer and kind of message, plus the introductions it was asked for ([`MAX_INTRODUCTIONS`]). The same inputs and the
-/// same random numbers give the same outputs.
+/// Every input is handled in O(`PEERS`) steps at most, and no input makes it panic. What goes out after it is bounded
+/// too: at most one datagram per peer and kind of message, with records as many as these take, and the introductions
+/// that were asked for ([`MAX_INTRODUCTIONS`]). The same inputs and the same random numbers give the same outputs.
 pub struct Mesh<const PEERS: usize> {
     peers: Table<PEERS>,
     secrets: Vec<SharedKey, MAX_SECRETS>,
@@ -191,8 +191,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
     }
 
     /// Drops a peer: it is no longer connected, gossiped about or listened to. WireGuard loses the peer only where this
-    /// engine added it. Returns whether it was configured.
-    #[must_use = "tells whether there was such a peer"]
+    /// engine added it; sixteen such removals may wait to be polled. Returns whether it is gone: `false` where it was not
+    /// configured, or where that many wait.
+    #[must_use = "tells whether there was such a peer, and whether it is gone"]
     pub fn remove_peer(&mut self, now: Instant, key: &PublicKey) -> bool {
         let Some(place) = self.peers.find(key) else { return false };
         let ours = self.peers.get(place).is_some_and(|p| p.view.ours && p.view.present);
@@ -209,7 +210,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
         self.forget_place(place);
         self.peers.remove(place);
         self.rehash();
-        self.note_degree(now);
+        self.note_degree();
+        self.refresh_own_soon(now);
         true
     }
 

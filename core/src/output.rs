@@ -37,7 +37,7 @@ pub enum Output {
     Event(Event),
 }
 
-/// What a candidate endpoint is, best first.
+/// What a candidate endpoint is: who vouches for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u8)]
@@ -45,11 +45,11 @@ pub enum Output {
 pub enum CandidateKind {
     /// Given in the configuration.
     Configured,
-    /// A global IPv6 address the peer says is its own.
+    /// A public address that the peer says is its own.
     Global,
     /// What the mediator of the attempt sees at this moment.
     Mediated,
-    /// What the peer says others see it at, or a public address of its own.
+    /// Where the peer says that others see it.
     Published,
     /// Where it was last connected.
     LastGood,

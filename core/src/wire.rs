@@ -10,7 +10,7 @@
 //! | 3 | Rumor | any number of: length 1 B, [`Entry`] |
 //! | 4 | Buckets | [`BUCKETS`] digests of 8 B, little endian |
 //! | 5 | Summary | any number of [`SummaryEntry`] after [`SummaryHead`] |
-//! | 6 | Pull | any number of short ids of 8 B, little endian |
+//! | 6 | Pull | any number of short ids: the first 8 B of a key |
 //! | 7 | IntroReq | [`IntroReq`] |
 //! | 8 | Intro | [`Intro`] |
 //! | 9 | IntroNack | [`IntroNack`] |
@@ -77,13 +77,15 @@ pub(crate) struct Hello {
     pub(crate) seen: Option<Endpoint>,
     /// Hint of the newest secret the sender has.
     pub(crate) hint: u8,
-    /// See [`Hello::NEW`].
+    /// See [`Hello::NEW`] and [`Hello::LEAF`].
     pub(crate) flags: u8,
 }
 
 impl Hello {
     /// The sender has not had an echo from the receiver yet: it wants to know everything.
     pub(crate) const NEW: u8 = 1;
+    /// The sender has so few live peers that it depends on the receiver for news.
+    pub(crate) const LEAF: u8 = 2;
 }
 
 /// One record on its way.

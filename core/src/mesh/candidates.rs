@@ -12,7 +12,7 @@ use super::Mesh;
 use crate::{
     CandidateKind, Endpoint, NatClass, Reason, Scope,
     limits::{PEERS_PER_TARGET, TARGETS_PER_PEER, TARGETS_PER_SECOND},
-    peer::{Phase, Place},
+    peer::{NOBODY, Phase, Place},
     record::{Claim, Origin},
 };
 
@@ -111,18 +111,19 @@ impl<const PEERS: usize> Mesh<PEERS> {
         true
     }
 
-    /// The kernel would not send to a candidate: the next one, or none.
-    pub(super) fn candidate_unroutable(&mut self, place: Place, now: Instant, endpoint: Option<Endpoint>) {
-        let count = self.candidates(place, false).len();
+    /// The kernel would not send to a candidate: the next one, or none. It is not forgotten: a route may come to be.
+    pub(super) fn candidate_unroutable(&mut self, place: Place, now: Instant) {
         let Some(peer) = self.peers.get_mut(place) else { return };
-        if endpoint.is_some() {
-            peer.configured.retain(|e| Some(*e) != endpoint || count == 1);
-            peer.good.retain(|e| Some(*e) != endpoint);
-            peer.mediated = peer.mediated.filter(|e| Some(*e) != endpoint);
+        if peer.link.phase == Phase::Opening {
+            // The other side initiates all the same, and the next round opens towards another one.
+            return;
         }
+        let direct = peer.link.via == NOBODY;
         peer.link.candidate = peer.link.candidate.wrapping_add(1);
         peer.link.readds = peer.link.readds.saturating_sub(1);
-        if usize::from(peer.link.candidate) < count && !peer.link.phase.has_session() {
+        let turn = usize::from(peer.link.candidate);
+        let all_tried = turn.is_multiple_of(self.candidates(place, direct).len().max(1));
+        if !all_tried && self.aim(place, direct) {
             self.fire_soon(place, now);
         } else {
             self.give_up(place, now, Reason::Unroutable);

@@ -1,6 +1,6 @@
 //! What WireGuard shows: readings of the interface, and what follows from them.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::IpAddr;
 
 use embassy_time::Instant;
 
@@ -111,9 +111,12 @@ impl<const PEERS: usize> Mesh<PEERS> {
             if peer.us || self.leaving {
                 continue;
             }
+            let freed = peer.link.reason == Some(Reason::AddressTaken) && !view.address_taken;
+            if freed {
+                peer.link.reason = None;
+            }
             let new = peer.link.phase == Phase::Idle
-                && peer.link.deadline == Instant::MAX
-                && peer.link.round == 0
+                && (freed || (peer.link.deadline == Instant::MAX && peer.link.round == 0))
                 && peer.link.reason.is_none();
             self.settle_peer(place, now);
             if first || new {
@@ -141,17 +144,20 @@ impl<const PEERS: usize> Mesh<PEERS> {
             PeerAction::SetEndpoint(endpoint) => Some(*endpoint),
             PeerAction::SetKeepalive(_) | PeerAction::Remove => None,
         };
-        // What the view was told in advance did not come to be.
-        self.readings.want();
         match error {
             ActionError::NoPeer => {
                 peer.view.present = false;
+                self.readings.want();
             }
-            ActionError::RoutedIntoMesh | ActionError::Unroutable => {
-                self.candidate_unroutable(place, now, endpoint.map(|e: SocketAddr| e.into()));
+            // Whatever could not be set, the session goes on.
+            _ if peer.link.phase.has_session() => self.read_soon(now),
+            ActionError::RoutedIntoMesh | ActionError::Unroutable if endpoint.is_some() => {
+                self.read_soon(now);
+                self.candidate_unroutable(place, now);
             }
-            ActionError::Failed => {
-                peer.link.reason = Some(Reason::ActionFailed);
+            _ => {
+                // What the view was told in advance did not come to be. Not at once: it would fail again.
+                self.read_soon(now);
                 self.give_up(place, now, Reason::ActionFailed);
             }
         }
@@ -219,7 +225,11 @@ impl<const PEERS: usize> Mesh<PEERS> {
             if peer.link.told != peer.link.reason {
                 self.note_waiting(now);
             }
-        } else if !peer.view.present || !peer.view.owns_address {
+            return;
+        }
+        // An interface that could not be changed a moment ago is tried again together with the next effort.
+        let failed = peer.link.reason == Some(Reason::ActionFailed) && now < peer.link.deadline;
+        if !failed && (!peer.view.present || !peer.view.owns_address) {
             if !peer.view.present {
                 peer.view.ours = true;
             }

@@ -52,6 +52,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
         if let Some(peer) = self.peers.get_mut(place) {
             peer.secret = peer.secret.max(secret);
             peer.view.rx_changed = now;
+            // One that ran the original may have been replaced.
+            peer.link.muted_until = Instant::MIN;
         }
         // The frames borrow the datagram, not us.
         match self.handle_frames(now, place, frames) {
@@ -107,6 +109,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             peer.secret = peer.secret.max(newest as u8);
         }
         peer.holds = hello.holds;
+        peer.leaf = hello.flags & Hello::LEAF != 0;
         let seen_before = peer.sees_us_at;
         if hello.seen.is_some() {
             peer.sees_us_at = hello.seen;

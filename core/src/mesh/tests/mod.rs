@@ -1,7 +1,15 @@
 //! The engine from its outside, in small meshes. What takes many nodes or bad networks is the simulator's.
 
+mod bench;
+mod datagrams;
 mod meeting;
 mod net;
+mod own;
+mod platform;
+mod readings;
+mod records;
+mod rotation;
+mod table;
 
 use core::net::{IpAddr, Ipv4Addr};
 

@@ -1,0 +1,209 @@
+//! What WireGuard shows: who owns an address, what was changed behind our back, and how often it is looked at.
+
+extern crate std;
+
+use core::net::IpAddr;
+use std::{vec, vec::Vec};
+
+use super::{
+    bench::{Bench, Shown, reading},
+    key, mesh_address,
+};
+use crate::{
+    Duration, Event, LinkState, Mesh, PeerAction, Reason,
+    limits::{KEEPALIVE, WAITING_GRACE},
+    wire::Kind,
+};
+
+fn allowed(texts: &[&str]) -> Vec<(IpAddr, u8)> {
+    let parse = |text: &&str| {
+        let (address, prefix) = text.split_once('/').expect("address/prefix");
+        (address.parse().expect("an address"), prefix.parse().expect("a prefix length"))
+    };
+    texts.iter().map(parse).collect()
+}
+
+/// Whether node 1, at this address, is vouched for by WireGuard, and whether somebody else has its address for himself.
+fn owns(address: &str, own: &[&str], foreign: &[&str]) -> (bool, bool) {
+    let mut answers = Vec::new();
+    // The order of peers in a reading means nothing.
+    for foreign_first in [false, true] {
+        let mut mesh = Mesh::<2>::new();
+        let now = crate::Instant::from_secs(1);
+        mesh.add_peer(now, key(1), address.parse().expect("an address")).expect("room");
+        mesh.handle_interface(
+            now,
+            Some(crate::Interface { index: 1, public_key: key(0), listen_port: 51820 }),
+        );
+        let mut peers = [(reading(1, None), allowed(own)), (reading(5, None), allowed(foreign))];
+        if foreign_first {
+            peers.reverse();
+        }
+        mesh.begin_reading(now);
+        for (reading, allowed_ips) in peers {
+            mesh.handle_reading(now, &reading, allowed_ips);
+        }
+        mesh.end_reading(now);
+        let place = mesh.peers.find(&key(1)).expect("just added");
+        let view = mesh.peers.get(place).expect("just found").view;
+        answers.push((view.owns_address, view.address_taken));
+    }
+    assert_eq!(answers[0], answers[1]);
+    answers[0]
+}
+
+#[test]
+fn the_longest_prefix_decides_who_owns_an_address() {
+    const OWN: (bool, bool) = (true, false);
+    const TAKEN: (bool, bool) = (false, true);
+    const OTHER: (bool, bool) = (false, false);
+    for (own, foreign, expected) in [
+        (&["10.0.0.2/32"][..], &[][..], OWN),
+        (&["10.0.0.2/32"], &["10.0.0.0/24", "0.0.0.0/0"], OWN),
+        (&["10.0.0.0/24"], &["10.0.0.0/16"], OWN),
+        (&["0.0.0.0/0"], &["10.0.1.0/24"], OWN),
+        (&["10.0.0.9/32", "10.0.0.0/30"], &["10.0.0.0/29"], OWN),
+        (&["10.0.0.0/24"], &["10.0.0.2/32"], TAKEN),
+        (&["0.0.0.0/0"], &["10.0.0.2/32"], TAKEN),
+        (&[], &["10.0.0.2/32"], TAKEN),
+        (&["10.0.0.0/24"], &["10.0.0.0/25"], OTHER),
+        (&["10.0.0.0/24"], &["10.0.0.128/25"], OWN),
+        (&[], &["0.0.0.0/0"], OTHER),
+        (&["10.0.0.9/32"], &[], OTHER),
+        (&["::/0"], &[], OTHER),
+        // No such prefix length.
+        (&["10.0.0.2/33"], &[], OTHER),
+        (&["10.0.0.2/32"], &["10.0.0.2/255"], OWN),
+    ] {
+        assert_eq!(owns("10.0.0.2", own, foreign), expected, "own {own:?}, foreign {foreign:?}");
+    }
+    for (own, foreign, expected) in [
+        (&["fd00::2/128"][..], &["fd00::/64", "::/0"][..], OWN),
+        (&["::/0"], &["fd00:1::/32"], OWN),
+        (&["fd00::/64"], &["fd00::2/128"], TAKEN),
+        (&["fd00::/64"], &["fd00::/65"], OTHER),
+        (&["fd00::/127"], &["fd00::4/127"], OTHER),
+        (&["fd00::2/127"], &["fd00::4/127"], OWN),
+        (&["0.0.0.0/0"], &[], OTHER),
+    ] {
+        assert_eq!(owns("fd00::2", own, foreign), expected, "own {own:?}, foreign {foreign:?}");
+    }
+}
+
+#[test]
+fn a_peer_whose_address_somebody_else_has_is_not_listened_to() {
+    let mut bench = Bench::<8>::connected(2, [1]);
+    // WireGuard moves an allowed IP to whoever was given it last.
+    bench.tunnel.get_mut(&key(1)).expect("added").allowed_ips.clear();
+    bench
+        .tunnel
+        .insert(key(9), Shown { reading: reading(9, None), allowed_ips: vec![(mesh_address(1), 32)] });
+    bench.read();
+    bench.poll();
+    bench.forget();
+    let hello = bench.hello();
+    bench.hear_one(1, Kind::Hello, &hello);
+    assert_eq!((bench.mesh.counters().dropped_stranger, bench.sent.len()), (1, 0));
+    bench.answering.clear();
+    bench.advance(Duration::from_secs(60) + WAITING_GRACE);
+    assert_eq!((bench.state(1), bench.reason(1)), (LinkState::Waiting, Some(Reason::AddressTaken)));
+    assert!(bench.has_event(|e| matches!(e, Event::Lost { key: k, .. } if *k == key(1))));
+    assert!(bench.actions.is_empty(), "what the user has set stays: {:?}", bench.actions);
+
+    // The user takes it back.
+    bench.tunnel.remove(&key(9));
+    bench.tunnel.get_mut(&key(1)).expect("still there").allowed_ips = vec![(mesh_address(1), 32)];
+    bench.answering = vec![1];
+    bench.advance(Duration::from_secs(10));
+    assert_eq!((bench.state(1), bench.reason(1)), (LinkState::Connected, None));
+    assert!(bench.actions.is_empty(), "its session was still there: {:?}", bench.actions);
+}
+
+#[test]
+fn an_address_that_is_free_again_is_noticed() {
+    let mut bench = Bench::<8>::new(1);
+    bench.mesh.set_configured_endpoints(bench.now, &key(1), &[bench.endpoint_of(1)]);
+    bench.tunnel.get_mut(&key(1)).expect("added").allowed_ips.clear();
+    bench
+        .tunnel
+        .insert(key(9), Shown { reading: reading(9, None), allowed_ips: vec![(mesh_address(1), 32)] });
+    bench.advance(Duration::from_secs(120));
+    assert_eq!(bench.reason(1), Some(Reason::AddressTaken));
+    bench.tunnel.remove(&key(9));
+    bench.forget();
+    bench.advance(Duration::from_secs(10));
+    assert!(
+        bench
+            .actions
+            .iter()
+            .any(|(k, a)| *k == key(1) && matches!(a, PeerAction::Readd { endpoint: Some(_) })),
+        "{:?}, {:?}",
+        bench.reason(1),
+        bench.actions
+    );
+}
+
+#[test]
+fn a_peer_taken_out_of_the_interface_is_put_back() {
+    let mut bench = Bench::<8>::connected(2, [1]);
+    bench.tunnel.remove(&key(1));
+    bench.advance(Duration::from_secs(6));
+    assert!(bench.has_event(|e| matches!(e, Event::Lost { key: k, .. } if *k == key(1))));
+    assert!(bench.actions.iter().any(|(k, a)| *k == key(1) && matches!(a, PeerAction::Add { .. })));
+    assert!(bench.tunnel.contains_key(&key(1)));
+}
+
+#[test]
+fn the_users_keepalive_stands() {
+    let mut bench = Bench::<8>::new(2);
+    bench.tunnel.get_mut(&key(1)).expect("added").reading.keepalive = 7;
+    bench.read();
+    bench.connect(1);
+    bench.connect(2);
+    let set = |n: usize, bench: &Bench<8>| {
+        let of = bench.actions.iter().rev().filter(move |(k, _)| *k == key(n));
+        of.filter_map(|(_, a)| if let PeerAction::SetKeepalive(s) = a { Some(*s) } else { None }).next()
+    };
+    assert_eq!((set(1, &bench), set(2, &bench)), (None, Some(KEEPALIVE)));
+    // The user changes it while the link is up.
+    bench.tunnel.get_mut(&key(2)).expect("added").reading.keepalive = 60;
+    bench.forget();
+    bench.advance(Duration::from_secs(60));
+    assert_eq!(set(2, &bench), None);
+    assert_eq!(bench.tunnel[&key(2)].reading.keepalive, 60);
+}
+
+#[test]
+fn a_peer_that_roams_is_told() {
+    let mut bench = Bench::<8>::connected(2, [1]);
+    let endpoint = bench.endpoint_of(77);
+    bench.tunnel.get_mut(&key(1)).expect("added").reading.endpoint = Some(endpoint);
+    bench.advance(Duration::from_secs(6));
+    assert!(bench.has_event(|e| *e == Event::Moved { key: key(1), endpoint }));
+    assert!(bench.actions.is_empty());
+}
+
+#[test]
+fn an_idle_interface_is_read_seldom() {
+    let mut bench = Bench::<8>::connected(1, [1]);
+    bench.advance(Duration::from_secs(60));
+    let before = bench.mesh.counters().readings;
+    bench.advance(Duration::from_secs(600));
+    let readings = bench.mesh.counters().readings - before;
+    assert!((100..=130).contains(&readings), "{readings} in ten minutes");
+}
+
+#[test]
+fn a_reading_that_does_not_come_is_asked_for_once_a_second() {
+    let mut bench = Bench::<8>::new(1);
+    let mut asked = 0;
+    let end = bench.now + Duration::from_secs(10);
+    let mut rng = crate::testing::Counting(0);
+    while let Some(at) = bench.mesh.poll_timeout().filter(|at| *at <= end) {
+        bench.mesh.handle_timeout(at, &mut rng);
+        while let Some(output) = bench.mesh.poll(at, &mut rng, &mut [0; crate::limits::MAX_DATAGRAM]) {
+            asked += usize::from(output == crate::Output::ReadInterface);
+        }
+    }
+    assert!((5..=11).contains(&asked), "{asked} in ten seconds");
+}
