@@ -575,6 +575,7 @@ const fn link_state(phase: Phase) -> LinkState {
         | Phase::Firing
         | Phase::Fired
         | Phase::Opening
+        | Phase::Ending
         | Phase::Heard
         | Phase::Greeting => LinkState::Connecting,
     }

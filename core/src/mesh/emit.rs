@@ -417,7 +417,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let about = self.peers.get(introduction.about).map(|p| p.key);
         let Some(about) = about else { return Some(to) };
         let _ = match introduction.what {
-            mediate::Matter::Meet { attempt, round, role, wait_ms, rtt_ms } => writer.frame(
+            mediate::Matter::Meet { attempt, round, role, wait_ms, rtt_ms, flags } => writer.frame(
                 Kind::Intro,
                 &Intro {
                     attempt,
@@ -427,6 +427,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
                     rtt_ms,
                     about,
                     seen: self.sighting(introduction.about),
+                    flags,
                 },
             ),
             mediate::Matter::Refused { reason, retry_ms } => {
