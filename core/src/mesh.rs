@@ -296,7 +296,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
 
     /// Our own addresses: those of interfaces that are up, tunnels, deprecated and temporary-out-of-date addresses left
     /// out. To be called at the start and whenever they changed. The first
-    /// [`MAX_LOCAL_ADDRESSES`](crate::limits::MAX_LOCAL_ADDRESSES) usable ones are kept.
+    /// [`MAX_LOCAL_ADDRESSES`] usable ones are kept.
     pub fn handle_local_addresses(&mut self, now: Instant, addresses: &[IpAddr]) {
         let before = self.local.clone();
         self.local.clear();
@@ -386,6 +386,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             address: self.own_peer().map(|p| p.address),
             seen: self.seen_at(),
             nat: self.own.claim.nat(),
+            record: (self.own.claim.order.incarnation, self.own.claim.order.seq),
             peers: self.peers.iter().filter(|(_, p)| p.is_other()).count(),
             connected: self.live_count(),
             digest: self.gossip.digest,

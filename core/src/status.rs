@@ -108,6 +108,9 @@ pub struct NodeStatus {
     pub seen: Vec<Seen, 4>,
     /// What is in front of us.
     pub nat: NatClass,
+    /// Our own record as (incarnation, sequence number): how often it was made anew after a clash, and how often it
+    /// changed since.
+    pub record: (u32, u32),
     /// Peers configured, ourselves not counted.
     pub peers: usize,
     /// Peers connected.

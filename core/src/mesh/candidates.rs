@@ -3,6 +3,8 @@
 //! Each comes from a slot of its own (configured, what the mediator sees, what the peer publishes, where it worked),
 //! so that nobody can push out what somebody else knows.
 
+use core::net::IpAddr;
+
 use embassy_time::Instant;
 use heapless::Vec;
 
@@ -11,7 +13,7 @@ use crate::{
     CandidateKind, Endpoint, NatClass, Reason, Scope,
     limits::{PEERS_PER_TARGET, TARGETS_PER_PEER, TARGETS_PER_SECOND},
     peer::{NOBODY, Phase, Place},
-    record::Origin,
+    record::{Claim, Origin},
 };
 
 /// All slots of a peer together: 6 of the record, 4 configured, 2 good, 1 mediated.
@@ -33,12 +35,15 @@ impl<const PEERS: usize> Mesh<PEERS> {
         };
         let claim = peer.held.claim.as_ref();
         let open = claim.is_some_and(|c| c.nat() == NatClass::Open);
+        let behind_one_nat = !direct && self.same_public_address(place);
+        let private = |claim: &Claim, add: &mut dyn FnMut(Endpoint, CandidateKind), near: bool| {
+            let here = claim.of(Origin::Local).filter(|e| e.scope() == Scope::Private);
+            here.filter(|e| self.is_near(*e) == near).for_each(|e| add(e, CandidateKind::Private));
+        };
         if let Some(claim) = claim
-            && !direct
-            && self.same_public_address(place)
+            && behind_one_nat
         {
-            let private = |e: &Endpoint| e.scope() == Scope::Private;
-            claim.of(Origin::Local).filter(private).for_each(|e| add(e, CandidateKind::Private));
+            private(claim, &mut add, true);
         }
         peer.configured.iter().for_each(|e| add(*e, CandidateKind::Configured));
         if let Some(claim) = claim
@@ -55,10 +60,14 @@ impl<const PEERS: usize> Mesh<PEERS> {
         {
             claim.of(Origin::Reflexive).for_each(|e| add(e, CandidateKind::Published));
         }
-        // With nobody to introduce us, a NAT that still knows us is worth a try.
-        if !direct || self.live_count() == 0 {
-            peer.good.iter().for_each(|e| add(*e, CandidateKind::LastGood));
+        if let Some(claim) = claim
+            && behind_one_nat
+        {
+            // Two homes of one carrier rather than one home: the carrier's NAT comes first.
+            private(claim, &mut add, false);
         }
+        // With nobody to introduce us, a NAT that still knows us is worth a try.
+        peer.good.iter().for_each(|e| add(*e, CandidateKind::LastGood));
         found
     }
 
@@ -137,6 +146,15 @@ impl<const PEERS: usize> Mesh<PEERS> {
         }
         // Where no address at all is known, the caller does not tell us, and both families may work.
         self.local.is_empty() || self.local.iter().any(|l| l.is_ipv4() == ip.is_ipv4())
+    }
+
+    /// Whether a private endpoint looks like one of our own network: the same /24, or /64.
+    fn is_near(&self, endpoint: Endpoint) -> bool {
+        self.local.iter().any(|ours| match (*ours, endpoint.ip()) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => a.to_bits() >> 8 == b.to_bits() >> 8,
+            (IpAddr::V6(a), IpAddr::V6(b)) => a.to_bits() >> 64 == b.to_bits() >> 64,
+            _ => false,
+        })
     }
 
     /// Whether we and the peer are seen at the same public address: behind the same NAT.

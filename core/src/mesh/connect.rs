@@ -16,7 +16,7 @@ use crate::{
     limits::{
         ALONE_RETRY, ASK_YIELD, BACKOFF_MAX, BACKOFF_MIN, CROSSED_PAUSE, FIRST_CONTACT_YIELD, HELLO_REPEATS,
         INITIATION_BYTES, MAX_MEDIATORS, MAX_READDS, MAX_WAIT, MEDIATOR_TIMEOUT, NATURAL_CYCLE, PRESUME,
-        READ_LOST, ROUND_FIRST, ROUND_MAX, ROUND_MIN, SILENT_IDLE,
+        READ_LOST, ROUND_FIRST, ROUND_MAX, ROUND_MIN, SESSION_DOUBT, SILENT_IDLE,
     },
     peer::{NOBODY, Pending, Phase, Place},
     wire::{Intro, IntroNack, Role},
@@ -25,8 +25,9 @@ use crate::{
 /// A round trip as long as nothing is known about it.
 const UNKNOWN_RTT: Duration = Duration::from_millis(100);
 
-/// How long a Mute peer is left alone between two Hellos, at most.
-const MUTE_MAX: Duration = Duration::from_secs(300);
+/// Pauses between Hellos to a peer whose gossip does not answer, in seconds; the last one for good. One of them is just
+/// longer than WireGuard takes to answer data with a keepalive.
+const MUTE_PAUSES: [u64; 7] = [1, 2, 11, 30, 60, 120, 300];
 
 impl<const PEERS: usize> Mesh<PEERS> {
     /// The first reading since the peer or the interface is there.
@@ -297,6 +298,10 @@ impl<const PEERS: usize> Mesh<PEERS> {
         if peer.link.round == 0 && peer.link.reason != Some(Reason::Connecting) {
             peer.link.began = now;
         }
+        // Both sides go through their candidates in step, or one would open towards another place than the other comes
+        // from. Every fourth round shifts it, so that each candidate is tried with either role.
+        let turn = intro.round.saturating_sub(1);
+        peer.link.candidate = turn.wrapping_add(turn / 4);
         peer.link.attempt = intro.attempt;
         peer.link.round = peer.link.round.max(intro.round);
         peer.link.via = from;
@@ -515,18 +520,19 @@ impl<const PEERS: usize> Mesh<PEERS> {
 
     fn mute_timeout(&mut self, place: Place, now: Instant) {
         let Some(peer) = self.peers.get_mut(place) else { return };
-        let silent = now.saturating_duration_since(peer.view.rx_changed);
-        if silent > SILENT_IDLE + SILENT_IDLE && peer.link.hellos > 4 {
-            // Not even WireGuard's keepalives come any more.
+        let asked = peer.link.fired;
+        let waited = now.saturating_duration_since(asked);
+        if peer.link.hellos > 0 && waited >= SESSION_DOUBT && peer.view.rx_changed < asked {
+            // Not even WireGuard's own keepalive came: there is no session, or not on the other side.
             peer.link.round = 0;
             peer.link.began = now;
             return self.pursue(place, now);
         }
         peer.link.hellos = peer.link.hellos.saturating_add(1);
-        let exponent = u32::from(peer.link.hellos.min(9));
-        let after = (Duration::from_secs(1) * (1 << exponent)).min(MUTE_MAX);
+        peer.link.fired = now;
+        let pause = MUTE_PAUSES.get(usize::from(peer.link.hellos)).or(MUTE_PAUSES.last()).copied();
         self.request(place, Pending::HELLO);
-        let after = self.jitter(after);
+        let after = Duration::from_secs(pause.unwrap_or_default());
         self.enter(place, Phase::Mute, now.saturating_add(after));
     }
 
@@ -556,6 +562,16 @@ impl<const PEERS: usize> Mesh<PEERS> {
             }
             // A link we took for dead, and WireGuard hears the peer: its daemon is gone, its session is not.
             Phase::Idle | Phase::Asking if moved && link.doubt_until != Instant::MIN => self.mute(place, now),
+            // The peer's initiations arrive, and no session comes of them: what we answer is lost, or its clock went back
+            // and WireGuard has refused the later ones. From our side it works.
+            Phase::Idle if moved => {
+                link.rx_at = view.rx;
+                if let Some(endpoint) = view.endpoint {
+                    peer.remember_good(endpoint);
+                }
+                let at = now.saturating_add(NATURAL_CYCLE).min(peer.link.deadline);
+                self.enter(place, Phase::Idle, at);
+            }
             _ => {}
         }
     }

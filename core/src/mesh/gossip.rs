@@ -474,7 +474,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
 
     // ---- what is to be sent
 
-    /// The record at a place as it goes out: our own at the place of ourselves, or after all peers.
+    /// The record of a peer as it goes out; `None` where there is none, or it has expired.
     pub(super) fn entry_of(&self, peer: &Peer, now: Instant) -> Option<Entry> {
         let claim = peer.held.claim.as_ref()?;
         let age = if peer.held.first_hand && peer.link.phase.is_live() {

@@ -269,6 +269,18 @@ fn replay(seed: u64, log: Option<usize>) -> bool {
     }
     let settled = chaos.settle();
     print_log(log, log.map_or(&[], |node| chaos.world.log(node)));
+    for node in &chaos.world.nodes {
+        if let Some(status) = node.mesh.as_ref().map(|m| m.node()) {
+            let (incarnation, seq) = status.record;
+            println!(
+                "node {}: {} connected, NAT {}, record {incarnation}.{seq}, seen at {:?}",
+                node.setup.number,
+                status.connected,
+                status.nat.as_str(),
+                status.seen
+            );
+        }
+    }
     let verdict = chaos::verdict(&chaos, settled);
     match verdict.settled {
         Some(after) => {
