@@ -211,7 +211,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
         self.forget_place(place);
         self.peers.remove(place);
         self.rehash();
-        self.note_degree(now);
+        self.note_degree();
+        self.refresh_own_soon(now);
         true
     }
 

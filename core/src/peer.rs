@@ -394,6 +394,10 @@ pub(crate) struct Peer {
     pub(crate) digest: u64,
     /// The pair of digests, folded, that was last reconciled.
     pub(crate) settled: u32,
+    /// It said that it depends on us for news.
+    pub(crate) leaf: bool,
+    /// We said so to it.
+    pub(crate) told_leaf: bool,
     /// How far the records for it have been sent.
     pub(crate) cursor: Place,
     /// The newest of our secrets that it has shown.
@@ -418,6 +422,8 @@ impl Peer {
             holds: Order::NONE,
             digest: 0,
             settled: 0,
+            leaf: false,
+            told_leaf: false,
             cursor: 0,
             secret: 0,
         }

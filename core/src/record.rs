@@ -171,15 +171,6 @@ impl Claim {
     pub(crate) fn of(&self, origin: Origin) -> impl Iterator<Item = Endpoint> {
         self.endpoints.iter().filter(move |e| e.origin() == Some(origin)).map(|e| e.endpoint)
     }
-
-    /// Whether the two say the same, whatever their order.
-    pub(crate) fn same_content(&self, other: &Self) -> bool {
-        self.nat == other.nat
-            && self.flags == other.flags
-            && self.degree == other.degree
-            && self.port == other.port
-            && self.endpoints == other.endpoints
-    }
 }
 
 #[cfg(test)]

@@ -77,13 +77,15 @@ pub(crate) struct Hello {
     pub(crate) seen: Option<Endpoint>,
     /// Hint of the newest secret the sender has.
     pub(crate) hint: u8,
-    /// See [`Hello::NEW`].
+    /// See [`Hello::NEW`] and [`Hello::LEAF`].
     pub(crate) flags: u8,
 }
 
 impl Hello {
     /// The sender has not had an echo from the receiver yet: it wants to know everything.
     pub(crate) const NEW: u8 = 1;
+    /// The sender has so few live peers that it depends on the receiver for news.
+    pub(crate) const LEAF: u8 = 2;
 }
 
 /// One record on its way.

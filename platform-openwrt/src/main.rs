@@ -1,6 +1,9 @@
 //! wgautomesh for OpenWrt routers: the same runtime with less room.
 
-use std::{process::ExitCode, sync::Mutex};
+use std::{
+    process::ExitCode,
+    sync::{Mutex, PoisonError},
+};
 
 use wgautomesh_core::Mesh;
 
@@ -10,5 +13,6 @@ const PEERS: usize = 128;
 static MESH: Mutex<Mesh<PEERS>> = Mutex::new(Mesh::new());
 
 fn main() -> ExitCode {
-    wgautomesh::cli::main(&MESH)
+    // Nobody else takes it, so it is neither held nor poisoned.
+    wgautomesh::cli::main(&mut MESH.lock().unwrap_or_else(PoisonError::into_inner))
 }

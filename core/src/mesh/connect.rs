@@ -14,9 +14,10 @@ use super::Mesh;
 use crate::{
     NatClass, Reason, Scope,
     limits::{
-        ALONE_RETRY, ASK_YIELD, BACKOFF_MAX, BACKOFF_MIN, CROSSED_PAUSE, FIRST_CONTACT_YIELD, HELLO_REPEATS,
-        INITIATION_BYTES, MAX_MEDIATORS, MAX_READDS, MAX_WAIT, MEDIATOR_TIMEOUT, NATURAL_CYCLE, PRESUME,
-        READ_LOST, ROUND_FIRST, ROUND_MAX, ROUND_MIN, SESSION_DOUBT, SILENT_IDLE,
+        ALONE_RETRY, ASK_YIELD, BACKOFF_MAX, BACKOFF_MIN, CROSSED_PAUSE, FIRES_PER_ROUND,
+        FIRST_CONTACT_YIELD, HELLO_REPEATS, INITIATION_BYTES, MAX_MEDIATORS, MAX_READDS, MAX_WAIT,
+        MEDIATOR_TIMEOUT, NATURAL_CYCLE, PRESUME, READ_LOST, ROUND_FIRST, ROUND_MAX, ROUND_MIN, ROUNDS,
+        SESSION_DOUBT, SILENT_IDLE,
     },
     peer::{NOBODY, Pending, Phase, Place},
     wire::{Intro, IntroNack, Role},
@@ -311,8 +312,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
         peer.link.stamp_at = peer.view.stamp;
         peer.link.reason = Some(Reason::Connecting);
         peer.link.initiator = role == Role::Initiate;
+        peer.link.readds = 0;
         peer.mediated = seen.or(peer.mediated);
-        let round = self.round_length(rtt);
+        let round = self.round_length(rtt) * u32::from(FIRES_PER_ROUND);
         match role {
             Role::Initiate => {
                 if !self.aim(place, false) {
@@ -449,8 +451,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
         }
     }
 
-    /// A round has failed. A mediated effort gets one more at once, then backs off; one at an endpoint of the peer's own
-    /// gets three, then is left to WireGuard's own retries.
+    /// A round has failed. A mediated effort gets [`ROUNDS`], then backs off; one at an endpoint that needs nobody to open
+    /// it gets [`MAX_READDS`] fires, then is left to WireGuard's own retries.
     fn next_round(&mut self, place: Place, now: Instant) {
         let Some(peer) = self.peers.get_mut(place) else { return };
         peer.link.candidate = peer.link.candidate.wrapping_add(1);
@@ -467,8 +469,13 @@ impl<const PEERS: usize> Mesh<PEERS> {
             peer.link.readds = 0;
             return self.give_up(place, now, Reason::NoAnswer);
         }
+        let again = peer.link.phase == Phase::Fired && peer.link.initiator && readds < FIRES_PER_ROUND;
+        if again {
+            // The hole that the opener made is there for half a minute: only our initiation or its answer was lost.
+            return self.fire_soon(place, now);
+        }
         self.disarm(place);
-        if round >= 2 {
+        if round > 0 && round.is_multiple_of(ROUNDS) {
             return self.give_up(place, now, Reason::NoAnswer);
         }
         let Some(peer) = self.peers.get_mut(place) else { return };

@@ -239,6 +239,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let digest = self.gossip.digest.to_le_bytes();
         let hint = self.secrets.last().map_or(0, |s| s.hint());
         let own_order = self.own.claim.order;
+        let leaf = !self.own.well_connected;
         let Some(peer) = self.peers.get_mut(place) else { return };
         if !peer.pending.has(Pending::HELLO | Pending::ACK) {
             return;
@@ -251,8 +252,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
             holds: peer.held.order(),
             seen: peer.view.endpoint,
             hint,
-            flags: if live { 0 } else { Hello::NEW },
+            flags: if live { 0 } else { Hello::NEW } | if leaf { Hello::LEAF } else { 0 },
         };
+        peer.told_leaf = leaf;
         let ack = peer.pending.take(Pending::ACK);
         let asks = peer.pending.take(Pending::HELLO) || (ack && !live);
         if asks {

@@ -11,8 +11,8 @@ use crate::{
     PublicKey,
     alarm::Alarm,
     limits::{
-        BUCKETS, DIGEST_FIRST, DIGEST_STEADY, MAX_SUMMARY, PUSH_ALL, PUSH_DELAY, PUSH_SOME, RECORD_LIFETIME,
-        RECORD_REFRESH, WHOLE_SET,
+        BUCKETS, DIGEST_FIRST, DIGEST_STEADY, MAX_SUMMARY, PUSH_ALL, PUSH_DELAY, PUSH_ON, PUSH_SOME,
+        RECORD_LIFETIME, RECORD_REFRESH, WHOLE_SET,
     },
     peer::{Held, NOBODY, Peer, Pending, Place},
     record::Claim,
@@ -410,12 +410,15 @@ impl<const PEERS: usize> Mesh<PEERS> {
         for (_, peer) in self.peers.iter_mut() {
             peer.held.pushing = core::mem::take(&mut peer.held.fresh);
         }
-        let live = self.live_count();
-        let share = if live <= PUSH_ALL { u64::MAX } else { PUSH_SOME as u64 };
+        let live = self.live_count() as u64;
+        let share = match self.own.pushing {
+            true if live <= PUSH_ALL as u64 => live,
+            true => PUSH_SOME as u64,
+            false => PUSH_ON as u64,
+        };
         for place in 0..self.peers.len() as Place {
             let Some(peer) = self.peers.get(place).filter(|p| p.is_live()) else { continue };
-            let lonely = peer.held.claim.as_ref().is_none_or(|c| usize::from(c.degree) < PUSH_SOME);
-            if share == u64::MAX || lonely || self.roll(live as u64) < share {
+            if peer.leaf || share >= live || self.roll(live) < share {
                 if let Some(peer) = self.peers.get_mut(place)
                     && !peer.pending.has(Pending::REPLY | Pending::SYNC)
                 {

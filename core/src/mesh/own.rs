@@ -8,15 +8,16 @@ use crate::{
     Endpoint, NatClass, Scope,
     alarm::Alarm,
     limits::{
-        DEGREE_SHOWN, MAX_RECORD_ENDPOINTS, MAX_REFUTATIONS, PUSH_DELAY, REFUTATION_PAUSE, REFUTATION_WINDOW,
+        DEGREE_SHOWN, LEAF_DEGREE, MAX_RECORD_ENDPOINTS, MAX_REFUTATIONS, PUSH_DELAY, REFUTATION_PAUSE,
+        REFUTATION_WINDOW,
     },
-    peer::Place,
+    peer::{Pending, Place},
     record::{Claim, Order, Origin, RecordEndpoint},
     status::Seen,
 };
 
-/// A change of nothing but the degree waits this long: links come up in swarms.
-const DEGREE_DELAY: Duration = Duration::from_secs(2);
+/// A change that moves no endpoint waits this long: it is of no use to anybody who is connecting at this moment.
+const DETAIL_DELAY: Duration = Duration::from_secs(2);
 
 /// Local and reflexive endpoints published, each.
 const LOCAL_SHOWN: usize = 4;
@@ -35,6 +36,10 @@ pub(super) struct Own {
     pub(super) wanted_by_others: bool,
     /// Listed in the summary being read.
     pub(super) listed: bool,
+    /// We have live peers enough not to depend on any one of them.
+    pub(super) well_connected: bool,
+    /// Since when the record lags behind in a detail.
+    detail_since: Option<Instant>,
     /// When the record is made anew.
     due: Alarm,
     refutations: u8,
@@ -53,6 +58,8 @@ impl Own {
             pushing: false,
             wanted_by_others: false,
             listed: false,
+            well_connected: false,
+            detail_since: None,
             due: Alarm::unset(),
             refutations: 0,
             refuted_since: Instant::MIN,
@@ -72,12 +79,16 @@ impl<const PEERS: usize> Mesh<PEERS> {
         self.arm(self.own.due.at());
     }
 
-    /// A link came or went.
-    pub(super) fn note_degree(&mut self, now: Instant) {
-        let degree = self.live_count().min(DEGREE_SHOWN) as u8;
-        if degree != self.own.claim.degree {
-            self.own.due.set_by(now.saturating_add(DEGREE_DELAY));
-            self.arm(self.own.due.at());
+    /// A link came or went. Those few peers that we said we depend on, or now do, are told.
+    pub(super) fn note_degree(&mut self) {
+        let connected = self.live_count() >= LEAF_DEGREE;
+        if core::mem::replace(&mut self.own.well_connected, connected) == connected {
+            return;
+        }
+        for place in 0..self.peers.len() as Place {
+            if self.peers.get(place).is_some_and(|p| p.is_live() && p.told_leaf == connected) {
+                self.request(place, Pending::ACK);
+            }
         }
     }
 
@@ -121,8 +132,20 @@ impl<const PEERS: usize> Mesh<PEERS> {
         for endpoint in reflexive {
             add(Origin::Reflexive, endpoint);
         }
-        if !claim.same_content(&self.own.claim) {
+        let before = &self.own.claim;
+        let urgent = claim.endpoints != before.endpoints || claim.port != before.port;
+        let detail = claim.nat() != before.nat();
+        let waited = self.own.detail_since.is_some_and(|at| now >= at.saturating_add(DETAIL_DELAY));
+        if urgent || (detail && waited) {
+            self.own.detail_since = None;
             self.publish_own(claim, now);
+        } else if detail {
+            let since = *self.own.detail_since.get_or_insert(now);
+            let due = since.saturating_add(DETAIL_DELAY);
+            self.own.due.set_by(due);
+            self.arm(due);
+        } else {
+            self.own.detail_since = None;
         }
     }
 

@@ -109,6 +109,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             peer.secret = peer.secret.max(newest as u8);
         }
         peer.holds = hello.holds;
+        peer.leaf = hello.flags & Hello::LEAF != 0;
         let seen_before = peer.sees_us_at;
         if hello.seen.is_some() {
             peer.sees_us_at = hello.seen;

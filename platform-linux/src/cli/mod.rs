@@ -13,7 +13,6 @@ use output::{USAGE, complain};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Mutex;
 use wgautomesh_core::Mesh;
 
 /// Where the configuration is when the command line does not say: where the original wgautomesh looks.
@@ -70,16 +69,19 @@ impl From<lexopt::Error> for Usage {
 /// pages of places that no peer takes are never touched.
 ///
 /// ```no_run
-/// use std::{process::ExitCode, sync::Mutex};
+/// use std::{
+///     process::ExitCode,
+///     sync::{Mutex, PoisonError},
+/// };
 /// use wgautomesh_core::Mesh;
 ///
 /// static MESH: Mutex<Mesh<16>> = Mutex::new(Mesh::new());
 ///
 /// fn main() -> ExitCode {
-///     wgautomesh::cli::main(&MESH)
+///     wgautomesh::cli::main(&mut MESH.lock().unwrap_or_else(PoisonError::into_inner))
 /// }
 /// ```
-pub fn main<const PEERS: usize>(mesh: &Mutex<Mesh<PEERS>>) -> ExitCode {
+pub fn main<const PEERS: usize>(mesh: &mut Mesh<PEERS>) -> ExitCode {
     match parse(std::env::args_os()) {
         Ok(Command::Run { file }) => run::run(&file, mesh),
         Ok(Command::Check { file }) => check::check(&file, PEERS),

@@ -275,6 +275,8 @@ where
             log::info!("{name}: found, this node is {key:.8}, WireGuard port {port}");
         }
         self.link = Link { up: Some(interface), ..Link::default() };
+        // Who lists every node lists itself: its own name is nothing to look up.
+        self.parts.resolver.set_connected(now, &interface.public_key, true);
         self.mesh.handle_interface(now, Some(interface));
         self.read_addresses(now);
     }

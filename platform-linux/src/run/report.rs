@@ -61,7 +61,7 @@ pub(super) fn line(event: &Event, names: &Names) -> Option<(Level, String)> {
 fn source(kind: CandidateKind) -> &'static str {
     match kind {
         CandidateKind::Configured => "as configured",
-        CandidateKind::Global => "its own IPv6 address",
+        CandidateKind::Global => "its own address",
         CandidateKind::Mediated => "seen by a peer",
         CandidateKind::Published => "as it says itself",
         CandidateKind::LastGood => "as before",

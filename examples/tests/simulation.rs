@@ -1,0 +1,101 @@
+//! The engine against random meshes with random faults, in virtual time; and the promises that need many nodes.
+
+use std::thread;
+
+use embassy_time::Duration;
+use wgautomesh_examples::{
+    simulation::{
+        chaos,
+        cold::{Cold, Outcome},
+    },
+    virtual_internet::NatConfig,
+};
+
+/// Seeds of every run. `cargo simulate chaos --seeds N` makes more of them.
+const SEEDS: u64 = 500;
+
+#[test]
+fn random_meshes_recover_from_random_faults() {
+    let cores = thread::available_parallelism().map_or(2, usize::from) as u64;
+    let failures: Vec<String> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..cores)
+            .map(|worker| {
+                scope.spawn(move || {
+                    let mine = (0..SEEDS).filter(|seed| seed % cores == worker);
+                    mine.filter_map(|seed| {
+                        let verdict = chaos::run(seed);
+                        (!verdict.faults.is_empty()).then(|| {
+                            let what = verdict.faults.join("\n    ");
+                            format!("seed {seed}: {what}\n    replay: cargo simulate chaos --seed {seed}")
+                        })
+                    })
+                    .collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        workers.into_iter().flat_map(|w| w.join().expect("a worker that panicked has said why")).collect()
+    });
+    assert!(failures.is_empty(), "{} of {SEEDS} seeds failed:\n{}", failures.len(), failures.join("\n"));
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    for seed in [3, 107] {
+        let (one, other) = (chaos::run(seed), chaos::run(seed));
+        assert_eq!(one.trace, other.trace, "seed {seed}");
+    }
+}
+
+fn cold(nodes: usize, public: usize) -> Cold {
+    Cold {
+        nodes,
+        public,
+        nat: NatConfig::port_restricted(),
+        delay: Duration::from_millis(20),
+        loss: 0.0,
+        known: 3,
+        peers: nodes,
+        seed: 1,
+        log: None,
+    }
+}
+
+/// Engines pass over the stack when they are made.
+fn run<const PEERS: usize>(cold: Cold) -> Outcome {
+    thread::Builder::new()
+        .stack_size(64 << 20)
+        .spawn(move || cold.run::<PEERS>(Duration::from_secs(30), |_, _| {}))
+        .expect("a thread")
+        .join()
+        .expect("a run that panicked has said why")
+}
+
+#[test]
+fn a_star_loses_nobody() {
+    let outcome = run::<64>(cold(64, 1));
+    assert_eq!(outcome.violations, []);
+    let all = outcome.all.expect("every pair is connected");
+    assert!(all <= Duration::from_millis(2000), "64 nodes took {} ms", all.as_millis());
+    assert!(outcome.agreed.is_some(), "every node holds every record");
+}
+
+#[test]
+fn loss_delays_and_loses_nothing() {
+    let outcome = run::<16>(Cold { loss: 0.1, ..cold(16, 2) });
+    assert_eq!(outcome.violations, []);
+    assert!(outcome.all.is_some(), "every pair is connected: {:?}", outcome.curve.last());
+}
+
+#[test]
+fn without_loss_hardly_a_handshake_is_wasted() {
+    let outcome = run::<16>(cold(16, 1));
+    assert_eq!(outcome.violations, []);
+    // One by whoever initiates, and one that opens the other's NAT where both are behind one.
+    let most = outcome.pairs as u64 / 2 * 2;
+    assert!(
+        outcome.initiations <= most,
+        "{} initiations for {} pairs",
+        outcome.initiations,
+        outcome.pairs / 2
+    );
+}
