@@ -8,7 +8,9 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use embassy_time::{Duration, Instant};
 use heapless::{Deque, Vec};
-use wgautomesh_core::{ActionError, Interface, PeerAction, PeerReading, PublicKey, limits::MAX_DATAGRAM};
+use wgautomesh_core::{
+    ActionError, Endpoint, Interface, PeerAction, PeerReading, PublicKey, limits::MAX_DATAGRAM,
+};
 
 /// One way through the loop-back.
 const DELAY: Duration = Duration::from_millis(20);
@@ -86,8 +88,10 @@ struct Packet {
 
 /// What one side's WireGuard knows of its peer.
 struct Tunnel {
-    present: bool,
-    endpoint: Option<SocketAddr>,
+    /// The interface does not have the peer.
+    absent: bool,
+    /// As the engine keeps it: `None` is all zeros, which takes no place in flash.
+    endpoint: Option<Endpoint>,
     keepalive: u16,
     session: Option<u32>,
     staged: Option<Datagram>,
@@ -99,9 +103,10 @@ struct Tunnel {
 }
 
 impl Tunnel {
-    const fn new(present: bool, endpoint: Option<SocketAddr>) -> Self {
+    /// The peer is there, and nothing has happened yet.
+    const fn new(endpoint: Option<Endpoint>) -> Self {
         Self {
-            present,
+            absent: false,
             endpoint,
             keepalive: 0,
             session: None,
@@ -126,7 +131,7 @@ pub(crate) struct Loopback {
 impl Loopback {
     /// Two interfaces, each with the other as a peer and no endpoint.
     pub(crate) const fn new() -> Self {
-        let tunnels = [Tunnel::new(true, None), Tunnel::new(true, None)];
+        let tunnels = [Tunnel::new(None), Tunnel::new(None)];
         Self { tunnels, wire: Deque::new(), sessions: 0, cut: false }
     }
 
@@ -138,9 +143,9 @@ impl Loopback {
     /// What the interface of this side shows of its peer.
     pub(crate) fn reading(&self, side: Side) -> Option<PeerReading> {
         let tunnel = &self.tunnels[side as usize];
-        tunnel.present.then_some(PeerReading {
+        (!tunnel.absent).then_some(PeerReading {
             key: side.other().key(),
-            endpoint: tunnel.endpoint,
+            endpoint: tunnel.endpoint.map(SocketAddr::from),
             rx_bytes: tunnel.rx,
             tx_bytes: tunnel.tx,
             last_handshake: tunnel.last_handshake,
@@ -152,11 +157,13 @@ impl Loopback {
     pub(crate) fn act(&mut self, now: Instant, side: Side, action: PeerAction) -> Result<(), ActionError> {
         let tunnel = &mut self.tunnels[side as usize];
         match action {
-            PeerAction::Add { endpoint, .. } if !tunnel.present => *tunnel = Tunnel::new(true, endpoint),
-            PeerAction::Readd { endpoint } => *tunnel = Tunnel::new(true, endpoint),
-            PeerAction::Remove => *tunnel = Tunnel::new(false, None),
-            _ if !tunnel.present => return Err(ActionError::NoPeer),
-            PeerAction::SetEndpoint(endpoint) => tunnel.endpoint = Some(endpoint),
+            PeerAction::Add { endpoint, .. } if tunnel.absent => {
+                *tunnel = Tunnel::new(endpoint.map(Endpoint::from))
+            }
+            PeerAction::Readd { endpoint } => *tunnel = Tunnel::new(endpoint.map(Endpoint::from)),
+            PeerAction::Remove => *tunnel = Tunnel { absent: true, ..Tunnel::new(None) },
+            _ if tunnel.absent => return Err(ActionError::NoPeer),
+            PeerAction::SetEndpoint(endpoint) => tunnel.endpoint = Some(endpoint.into()),
             PeerAction::SetKeepalive(seconds) => {
                 let from_none = core::mem::replace(&mut tunnel.keepalive, seconds) == 0 && seconds > 0;
                 if from_none {
@@ -180,7 +187,7 @@ impl Loopback {
     /// Sends within the session, a keepalive if there is nothing to send; without a session, tries to get one.
     fn transmit(&mut self, now: Instant, side: Side, datagram: &[u8]) {
         let tunnel = &mut self.tunnels[side as usize];
-        if !tunnel.present || tunnel.endpoint.is_none() {
+        if tunnel.absent || tunnel.endpoint.is_none() {
             return;
         }
         if let Some(session) = tunnel.session {
@@ -232,7 +239,7 @@ impl Loopback {
     fn arrive(&mut self, now: Instant, packet: &Packet) -> bool {
         let side = packet.to;
         let tunnel = &mut self.tunnels[side as usize];
-        if !tunnel.present {
+        if tunnel.absent {
             return false;
         }
         match packet.kind {
@@ -241,7 +248,7 @@ impl Loopback {
                 tunnel.tx += RESPONSE;
                 tunnel.session = Some(packet.session);
                 tunnel.initiated = Some(now);
-                tunnel.endpoint = Some(side.other().endpoint());
+                tunnel.endpoint = Some(side.other().endpoint().into());
                 self.put(now, side, Kind::Response, packet.session, &[]);
                 false
             }
@@ -258,7 +265,7 @@ impl Loopback {
                 let ours = tunnel.session == Some(packet.session);
                 if ours {
                     tunnel.rx += data_size(&packet.datagram);
-                    tunnel.endpoint = Some(side.other().endpoint());
+                    tunnel.endpoint = Some(side.other().endpoint().into());
                     if tunnel.last_handshake == 0 {
                         tunnel.last_handshake = now.as_micros() * 1000;
                     }

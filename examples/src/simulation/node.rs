@@ -236,7 +236,7 @@ impl<const PEERS: usize> Node<PEERS> {
         }
     }
 
-    fn violation(&mut self, now: Instant, what: &str, faults: &mut Vec<Violation>) {
+    fn violation(&self, now: Instant, what: &str, faults: &mut Vec<Violation>) {
         faults.push(Violation { node: self.setup.number, at: now, what: what.to_string() });
     }
 
