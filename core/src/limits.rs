@@ -57,6 +57,10 @@ pub(crate) const MAX_SUMMARY: usize = 64;
 /// reconciliation, which takes 1.5 round trips more.
 pub(crate) const WHOLE_SET: usize = 48;
 
+/// Times that a pair of digests is reconciled before the difference is taken to be for good: each side is configured with
+/// peers that the other is not. Not once, since any of the three messages of a reconciliation may be lost.
+pub(crate) const RECONCILE_TRIES: u8 = 4;
+
 /// New records wait this long for company before they are pushed.
 pub(crate) const PUSH_DELAY: Duration = Duration::from_millis(20);
 

@@ -30,6 +30,11 @@ const UNKNOWN_RTT: Duration = Duration::from_millis(100);
 /// longer than WireGuard takes to answer data with a keepalive.
 const MUTE_PAUSES: [u64; 7] = [1, 2, 11, 30, 60, 120, 300];
 
+/// How long a handshake of the other side's making is given, from the bytes that showed it.
+fn patience(rtt: Duration) -> Duration {
+    (rtt + rtt / 2).clamp(Duration::from_millis(150), Duration::from_secs(1))
+}
+
 impl<const PEERS: usize> Mesh<PEERS> {
     /// The first reading since the peer or the interface is there.
     pub(super) fn start_link(&mut self, place: Place, now: Instant) {
@@ -551,10 +556,11 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let (link, view) = (&mut peer.link, &peer.view);
         let rtt = link.rtt_or(UNKNOWN_RTT);
         let moved = view.rx > link.rx_at;
+        let since_heard = now.saturating_duration_since(view.rx_changed);
         let stamped = view.stamp != link.stamp_at && view.stamp != 0;
         match link.phase {
-            Phase::Firing if moved => {
-                // The other side was quicker.
+            Phase::Firing if moved || (view.rx > 0 && since_heard < patience(rtt)) => {
+                // The other side was quicker: a handshake of its making is under way, and a re-add would kill it.
                 link.rx_at = view.rx;
                 self.heard(place, now, rtt);
             }
@@ -578,7 +584,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 if let Some(endpoint) = view.endpoint {
                     peer.remember_good(endpoint);
                 }
-                let at = now.saturating_add(NATURAL_CYCLE).min(peer.link.deadline);
+                let at = now.saturating_add(NATURAL_CYCLE);
                 self.enter(place, Phase::Idle, at);
             }
             _ => {}
@@ -586,8 +592,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
     }
 
     fn heard(&mut self, place: Place, now: Instant, rtt: Duration) {
-        let after = (rtt + rtt / 2).clamp(Duration::from_millis(150), Duration::from_secs(1));
-        self.enter(place, Phase::Heard, now.saturating_add(after));
+        self.enter(place, Phase::Heard, now.saturating_add(patience(rtt)));
     }
 
     /// Both sides' initiations have crossed: the lower key gives way, the higher fires again.
