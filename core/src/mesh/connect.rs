@@ -496,8 +496,10 @@ impl<const PEERS: usize> Mesh<PEERS> {
         }
         let Some(peer) = self.peers.get_mut(place) else { return };
         peer.link.asked = 0;
-        let after = if self.is_lower(place) { Duration::from_ticks(0) } else { ASK_YIELD };
-        self.enter(place, Phase::Idle, now.saturating_add(after));
+        if self.is_lower(place) {
+            return self.pursue(place, now);
+        }
+        self.enter(place, Phase::Idle, now.saturating_add(ASK_YIELD));
     }
 
     /// This effort has failed: the next one comes after a while, or with news.
