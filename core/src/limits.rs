@@ -57,6 +57,10 @@ pub(crate) const MAX_SUMMARY: usize = 64;
 /// reconciliation, which takes 1.5 round trips more.
 pub(crate) const WHOLE_SET: usize = 48;
 
+/// Times that a pair of digests is reconciled before the difference is taken to be for good: each side is configured with
+/// peers that the other is not. Not once, since any of the three messages of a reconciliation may be lost.
+pub(crate) const RECONCILE_TRIES: u8 = 4;
+
 /// New records wait this long for company before they are pushed.
 pub(crate) const PUSH_DELAY: Duration = Duration::from_millis(20);
 
@@ -135,6 +139,11 @@ pub(crate) const MAX_WAIT: Duration = Duration::from_secs(2);
 pub(crate) const HELLO_REPEATS: [Duration; 2] = [Duration::from_millis(150), Duration::from_millis(400)];
 /// A round of an attempt lasts 4 round trips + 300 ms, within these.
 pub(crate) const ROUND_MIN: Duration = Duration::from_millis(700);
+/// Rounds of a mediated effort, one after the other, before it backs off: each role with each of the likeliest two
+/// candidates.
+pub(crate) const ROUNDS: u8 = 4;
+/// Times that the initiator of a mediated round fires: with 15 % loss each way, one handshake in three is lost.
+pub(crate) const FIRES_PER_ROUND: u8 = 2;
 /// The first round of a first contact is shorter: where two nodes boot together, the first initiation finds a WireGuard
 /// that has not been told of the peer yet. It ends before the lower key's [`FIRST_CONTACT_YIELD`], so that the two do not
 /// cross; where the round trip is longer it costs one initiation.

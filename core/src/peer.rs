@@ -394,6 +394,8 @@ pub(crate) struct Peer {
     pub(crate) digest: u64,
     /// The pair of digests, folded, that was last reconciled.
     pub(crate) settled: u32,
+    /// Times that this was done.
+    pub(crate) settling: u8,
     /// It said that it depends on us for news.
     pub(crate) leaf: bool,
     /// We said so to it.
@@ -422,6 +424,7 @@ impl Peer {
             holds: Order::NONE,
             digest: 0,
             settled: 0,
+            settling: 0,
             leaf: false,
             told_leaf: false,
             cursor: 0,

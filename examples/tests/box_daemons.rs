@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use wgautomesh_examples::mesh_box::{
-    BoxError, CONFIG_PATH, INTERFACE, Mesh, MeshConfig, WireGuardKind, build_daemon,
+    BoxError, CONFIG_PATH, INTERFACE, Key, Mesh, MeshConfig, WireGuardKind, build_daemon,
 };
 
 /// Far above what a mesh needs; a test that waits for it has failed.
@@ -16,10 +16,10 @@ const LIMIT: Duration = Duration::from_secs(60);
 const TERM: i32 = 15;
 const KILL: i32 = 9;
 
-/// The daemon, built once for all tests of this file, without the long optimisation of a release.
+/// The daemon, built once for all tests of this file, as the tests themselves are: without a release's long link.
 fn daemon() -> PathBuf {
     static DAEMON: OnceLock<PathBuf> = OnceLock::new();
-    DAEMON.get_or_init(|| build_daemon("dev").unwrap_or_else(|error| panic!("{error}"))).clone()
+    DAEMON.get_or_init(|| build_daemon("test").unwrap_or_else(|error| panic!("{error}"))).clone()
 }
 
 /// A mesh whose daemons have started and found each other.
@@ -49,36 +49,63 @@ fn expect_all(mesh: &mut Mesh, what: &str) {
     println!("{what}: {:.0?}", outcome.time_to_all().unwrap_or_default());
 }
 
-/// The handshake stamps that a node has of its peers.
-fn stamps(mesh: &mut Mesh, at: usize) -> Vec<Duration> {
-    mesh.node(at).peers().unwrap().iter().map(|peer| peer.last_handshake).collect()
+/// The handshake stamps that a node has of its peers, by key: wireguard-go lists its peers in any order.
+fn stamps(mesh: &mut Mesh, at: usize) -> Vec<(Key, Duration)> {
+    let mut stamps: Vec<_> =
+        mesh.node(at).peers().unwrap().iter().map(|peer| (peer.key, peer.last_handshake)).collect();
+    stamps.sort_unstable();
+    stamps
 }
 
-#[test]
-fn three_public_nodes() {
-    connected(MeshConfig { publics: 3, homes: 0, ..MeshConfig::default() });
+/// Each scenario, with the embedded device and with wireguard-go.
+macro_rules! scenarios {
+    ($($name:ident),+ $(,)?) => {
+        mod embedded {
+            $(#[test]
+            fn $name() {
+                super::$name(super::WireGuardKind::Embedded);
+            })+
+        }
+        mod wireguard_go {
+            $(#[test]
+            fn $name() {
+                if let Some(wireguard) = super::wireguard_go_program() {
+                    super::$name(wireguard);
+                }
+            })+
+        }
+    };
 }
 
-#[test]
-fn a_public_node_and_four_homes() {
-    connected(MeshConfig { homes: 4, seed: 2, ..MeshConfig::default() });
-}
+scenarios!(
+    three_public_nodes,
+    a_public_node_and_four_homes,
+    a_restart_of_a_daemon_costs_no_session,
+    a_node_that_lost_everything_comes_back,
+    an_interface_that_is_deleted_and_made_again_is_meshed_again,
+);
 
-#[test]
-fn a_public_node_and_four_homes_over_wireguard_go() {
+/// Debian's wireguard-go; loudly none where it is not installed.
+fn wireguard_go_program() -> Option<WireGuardKind> {
     let program = "/usr/bin/wireguard-go";
-    if !std::path::Path::new(program).exists() {
-        assert!(std::env::var_os("CI").is_none(), "{program} is missing; CI installs it");
-        eprintln!("SKIPPED: {program} is missing (apt-get install wireguard-go)");
-        return;
+    if std::path::Path::new(program).exists() {
+        return Some(WireGuardKind::Program(program.into()));
     }
-    let wireguard = WireGuardKind::Program(program.into());
-    connected(MeshConfig { homes: 4, wireguard, ..MeshConfig::default() });
+    assert!(std::env::var_os("CI").is_none(), "{program} is missing; CI installs it");
+    eprintln!("SKIPPED: {program} is missing (apt-get install wireguard-go)");
+    None
 }
 
-#[test]
-fn a_restart_of_a_daemon_costs_no_session() {
-    let mut mesh = connected(MeshConfig { homes: 2, seed: 3, ..MeshConfig::default() });
+fn three_public_nodes(wireguard: WireGuardKind) {
+    connected(MeshConfig { wireguard, publics: 3, homes: 0, ..MeshConfig::default() });
+}
+
+fn a_public_node_and_four_homes(wireguard: WireGuardKind) {
+    connected(MeshConfig { wireguard, homes: 4, seed: 2, ..MeshConfig::default() });
+}
+
+fn a_restart_of_a_daemon_costs_no_session(wireguard: WireGuardKind) {
+    let mut mesh = connected(MeshConfig { wireguard, homes: 2, seed: 3, ..MeshConfig::default() });
     let before = stamps(&mut mesh, 1);
     mesh.node(1).signal_daemon(TERM).unwrap();
     let ended = mesh.node(1).wait_daemon().unwrap();
@@ -94,9 +121,8 @@ fn a_restart_of_a_daemon_costs_no_session() {
     expect_all(&mut mesh, "after the restart");
 }
 
-#[test]
-fn a_node_that_lost_everything_comes_back() {
-    let mut mesh = connected(MeshConfig { homes: 2, seed: 4, ..MeshConfig::default() });
+fn a_node_that_lost_everything_comes_back(wireguard: WireGuardKind) {
+    let mut mesh = connected(MeshConfig { wireguard, homes: 2, seed: 4, ..MeshConfig::default() });
     mesh.node(2).signal_daemon(KILL).unwrap();
     assert_eq!(mesh.node(2).wait_daemon().unwrap().signal, Some(KILL));
     mesh.node(2).delete_interface().unwrap();
@@ -106,9 +132,8 @@ fn a_node_that_lost_everything_comes_back() {
     expect_all(&mut mesh, "after the node's restart");
 }
 
-#[test]
-fn an_interface_that_is_deleted_and_made_again_is_meshed_again() {
-    let mut mesh = connected(MeshConfig { homes: 2, seed: 5, ..MeshConfig::default() });
+fn an_interface_that_is_deleted_and_made_again_is_meshed_again(wireguard: WireGuardKind) {
+    let mut mesh = connected(MeshConfig { wireguard, homes: 2, seed: 5, ..MeshConfig::default() });
     mesh.node(1).delete_interface().unwrap();
     mesh.idle(Duration::from_secs(1)).unwrap();
     assert_eq!(
@@ -133,4 +158,29 @@ fn commands_work_inside_a_node() {
     let check = mesh.node(0).run(&[daemon, "check", CONFIG_PATH]).unwrap();
     assert_eq!(check.code, Some(0), "{check:?}");
     assert!(mesh.node(0).usage().unwrap().gossip_bytes > 0);
+}
+
+#[test]
+fn the_sample_configurations_are_accepted() {
+    let directory = std::env::temp_dir().join(format!("box-configs-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let secret = directory.join("gossip_secret");
+    std::fs::write(&secret, "0123456789abcdef0123456789abcdef\n").unwrap();
+    let mut checked = 0;
+    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/configs")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "toml") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let text = text.replace("/etc/wgautomesh/gossip_secret", secret.to_str().unwrap());
+        let copy = directory.join(path.file_name().unwrap());
+        std::fs::write(&copy, text).unwrap();
+        let output = std::process::Command::new(daemon()).arg("check").arg(&copy).output().unwrap();
+        assert!(output.status.success(), "{}: {}", path.display(), String::from_utf8_lossy(&output.stderr));
+        println!("{}: {}", path.display(), String::from_utf8_lossy(&output.stderr));
+        checked += 1;
+    }
+    std::fs::remove_dir_all(&directory).unwrap();
+    assert_eq!(checked, 3);
 }

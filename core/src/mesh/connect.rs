@@ -14,9 +14,10 @@ use super::Mesh;
 use crate::{
     NatClass, Reason, Scope,
     limits::{
-        ALONE_RETRY, ASK_YIELD, BACKOFF_MAX, BACKOFF_MIN, CROSSED_PAUSE, FIRST_CONTACT_YIELD, HELLO_REPEATS,
-        INITIATION_BYTES, MAX_MEDIATORS, MAX_READDS, MAX_WAIT, MEDIATOR_TIMEOUT, NATURAL_CYCLE, PRESUME,
-        READ_LOST, ROUND_FIRST, ROUND_MAX, ROUND_MIN, SESSION_DOUBT, SILENT_IDLE,
+        ALONE_RETRY, ASK_YIELD, BACKOFF_MAX, BACKOFF_MIN, CROSSED_PAUSE, FIRES_PER_ROUND,
+        FIRST_CONTACT_YIELD, HELLO_REPEATS, INITIATION_BYTES, MAX_MEDIATORS, MAX_READDS, MAX_WAIT,
+        MEDIATOR_TIMEOUT, NATURAL_CYCLE, PRESUME, READ_LOST, ROUND_FIRST, ROUND_MAX, ROUND_MIN, ROUNDS,
+        SESSION_DOUBT, SILENT_IDLE,
     },
     peer::{NOBODY, Pending, Phase, Place},
     wire::{Intro, IntroNack, Role},
@@ -28,6 +29,11 @@ const UNKNOWN_RTT: Duration = Duration::from_millis(100);
 /// Pauses between Hellos to a peer whose gossip does not answer, in seconds; the last one for good. One of them is just
 /// longer than WireGuard takes to answer data with a keepalive.
 const MUTE_PAUSES: [u64; 7] = [1, 2, 11, 30, 60, 120, 300];
+
+/// How long a handshake of the other side's making is given, from the bytes that showed it.
+fn patience(rtt: Duration) -> Duration {
+    (rtt + rtt / 2).clamp(Duration::from_millis(150), Duration::from_secs(1))
+}
 
 impl<const PEERS: usize> Mesh<PEERS> {
     /// The first reading since the peer or the interface is there.
@@ -311,8 +317,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
         peer.link.stamp_at = peer.view.stamp;
         peer.link.reason = Some(Reason::Connecting);
         peer.link.initiator = role == Role::Initiate;
+        peer.link.readds = 0;
         peer.mediated = seen.or(peer.mediated);
-        let round = self.round_length(rtt);
+        let round = self.round_length(rtt) * u32::from(FIRES_PER_ROUND);
         match role {
             Role::Initiate => {
                 if !self.aim(place, false) {
@@ -449,8 +456,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
         }
     }
 
-    /// A round has failed. A mediated effort gets one more at once, then backs off; one at an endpoint of the peer's own
-    /// gets three, then is left to WireGuard's own retries.
+    /// A round has failed. A mediated effort gets [`ROUNDS`], then backs off; one at an endpoint that needs nobody to open
+    /// it gets [`MAX_READDS`] fires, then is left to WireGuard's own retries.
     fn next_round(&mut self, place: Place, now: Instant) {
         let Some(peer) = self.peers.get_mut(place) else { return };
         peer.link.candidate = peer.link.candidate.wrapping_add(1);
@@ -467,8 +474,13 @@ impl<const PEERS: usize> Mesh<PEERS> {
             peer.link.readds = 0;
             return self.give_up(place, now, Reason::NoAnswer);
         }
+        let again = peer.link.phase == Phase::Fired && peer.link.initiator && readds < FIRES_PER_ROUND;
+        if again {
+            // The hole that the opener made is there for half a minute: only our initiation or its answer was lost.
+            return self.fire_soon(place, now);
+        }
         self.disarm(place);
-        if round >= 2 {
+        if round > 0 && round.is_multiple_of(ROUNDS) {
             return self.give_up(place, now, Reason::NoAnswer);
         }
         let Some(peer) = self.peers.get_mut(place) else { return };
@@ -542,10 +554,11 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let (link, view) = (&mut peer.link, &peer.view);
         let rtt = link.rtt_or(UNKNOWN_RTT);
         let moved = view.rx > link.rx_at;
+        let since_heard = now.saturating_duration_since(view.rx_changed);
         let stamped = view.stamp != link.stamp_at && view.stamp != 0;
         match link.phase {
-            Phase::Firing if moved => {
-                // The other side was quicker.
+            Phase::Firing if moved || (view.rx > 0 && since_heard < patience(rtt)) => {
+                // The other side was quicker: a handshake of its making is under way, and a re-add would kill it.
                 link.rx_at = view.rx;
                 self.heard(place, now, rtt);
             }
@@ -569,7 +582,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 if let Some(endpoint) = view.endpoint {
                     peer.remember_good(endpoint);
                 }
-                let at = now.saturating_add(NATURAL_CYCLE).min(peer.link.deadline);
+                let at = now.saturating_add(NATURAL_CYCLE);
                 self.enter(place, Phase::Idle, at);
             }
             _ => {}
@@ -577,8 +590,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
     }
 
     fn heard(&mut self, place: Place, now: Instant, rtt: Duration) {
-        let after = (rtt + rtt / 2).clamp(Duration::from_millis(150), Duration::from_secs(1));
-        self.enter(place, Phase::Heard, now.saturating_add(after));
+        self.enter(place, Phase::Heard, now.saturating_add(patience(rtt)));
     }
 
     /// Both sides' initiations have crossed: the lower key gives way, the higher fires again.

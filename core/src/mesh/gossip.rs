@@ -12,7 +12,7 @@ use crate::{
     alarm::Alarm,
     limits::{
         BUCKETS, DIGEST_FIRST, DIGEST_STEADY, MAX_SUMMARY, PUSH_ALL, PUSH_DELAY, PUSH_ON, PUSH_SOME,
-        RECORD_LIFETIME, RECORD_REFRESH, WHOLE_SET,
+        RECONCILE_TRIES, RECORD_LIFETIME, RECORD_REFRESH, WHOLE_SET,
     },
     peer::{Held, NOBODY, Peer, Pending, Place},
     record::Claim,
@@ -143,10 +143,16 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let ours = self.gossip.digest;
         let Some(peer) = self.peers.get_mut(place) else { return };
         peer.digest = theirs;
-        if ours == theirs || !initiator || !peer.link.phase.is_live() || peer.settled == fold(ours, theirs) {
+        if ours == theirs || !initiator || !peer.link.phase.is_live() {
             return;
         }
-        peer.settled = fold(ours, theirs);
+        if peer.settled != fold(ours, theirs) {
+            peer.settled = fold(ours, theirs);
+            peer.settling = 0;
+        } else if peer.settling >= RECONCILE_TRIES {
+            return;
+        }
+        peer.settling += 1;
         self.request(place, Pending::BUCKETS);
     }
 

@@ -36,6 +36,8 @@ pub(super) struct Own {
     pub(super) wanted_by_others: bool,
     /// Listed in the summary being read.
     pub(super) listed: bool,
+    /// A record was published since the engine was made.
+    published: bool,
     /// We have live peers enough not to depend on any one of them.
     pub(super) well_connected: bool,
     /// Since when the record lags behind in a detail.
@@ -58,6 +60,7 @@ impl Own {
             pushing: false,
             wanted_by_others: false,
             listed: false,
+            published: false,
             well_connected: false,
             detail_since: None,
             due: Alarm::unset(),
@@ -150,6 +153,11 @@ impl<const PEERS: usize> Mesh<PEERS> {
     }
 
     fn publish_own(&mut self, mut claim: Claim, now: Instant) {
+        if !core::mem::replace(&mut self.own.published, true) {
+            // Others may hold a record of ours from before a restart. One that is newer is met and left behind; one of the
+            // same order and another content would divide the mesh, so that our numbers begin anywhere.
+            claim.order.seq = self.roll(1 << 30) as u32;
+        }
         claim.order.seq = claim.order.seq.wrapping_add(1);
         self.own.claim = claim;
         self.rehash_own();

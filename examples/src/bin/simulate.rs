@@ -18,6 +18,15 @@ use wgautomesh_examples::{
     virtual_internet::NatConfig,
 };
 
+/// As `println!`, but a reader that has gone away (`| head`) ends the program instead of crashing it.
+macro_rules! say {
+    ($($arg:tt)*) => {
+        if writeln!(std::io::stdout(), $($arg)*).is_err() {
+            std::process::exit(0);
+        }
+    };
+}
+
 const HELP: &str = "\
 cargo simulate [OPTIONS]             start a large mesh cold, in virtual time
 cargo simulate chaos [OPTIONS]       random meshes of eight nodes with random faults
@@ -198,7 +207,7 @@ fn run_cold(options: Options) -> bool {
 fn report(cold: &Cold, outcome: &Outcome, took: core::time::Duration) {
     let show = |d: Option<Duration>| d.map_or("never".to_string(), |d| format!("{} ms", d.as_millis()));
     let connected = outcome.curve.last().map_or(0, |s| s.connected);
-    println!(
+    say!(
         "{} nodes, {} public, {} ms one way, {} % loss, seed {}",
         cold.nodes,
         cold.public,
@@ -206,22 +215,17 @@ fn report(cold: &Cold, outcome: &Outcome, took: core::time::Duration) {
         cold.loss * 100.0,
         cold.seed
     );
-    println!("  ordered pairs connected   {connected} of {}", outcome.pairs);
-    println!("  half of them after        {}", show(outcome.half));
-    println!("  95 % of them after        {}", show(outcome.most));
-    println!("  all of them after         {}", show(outcome.all));
-    println!("  all records everywhere    {}", show(outcome.agreed));
-    println!("  gossip sent by a node     {} B mean, {} B at most", outcome.bytes_mean, outcome.bytes_most);
+    say!("  ordered pairs connected   {connected} of {}", outcome.pairs);
+    say!("  half of them after        {}", show(outcome.half));
+    say!("  95 % of them after        {}", show(outcome.most));
+    say!("  all of them after         {}", show(outcome.all));
+    say!("  all records everywhere    {}", show(outcome.agreed));
+    say!("  gossip sent by a node     {} B mean, {} B at most", outcome.bytes_mean, outcome.bytes_most);
     let unordered = outcome.pairs as f64 / 2.0;
-    println!("  initiations per pair      {:.2}", outcome.initiations as f64 / unordered.max(1.0));
-    println!("  simulated in              {:.1} s", took.as_secs_f64());
+    say!("  initiations per pair      {:.2}", outcome.initiations as f64 / unordered.max(1.0));
+    say!("  simulated in              {:.1} s", took.as_secs_f64());
     for violation in outcome.violations.iter().take(5) {
-        println!(
-            "  VIOLATION: node {} at {} ms: {}",
-            violation.node,
-            violation.at.as_millis(),
-            violation.what
-        );
+        say!("  VIOLATION: node {} at {} ms: {}", violation.node, violation.at.as_millis(), violation.what);
     }
 }
 
@@ -239,21 +243,21 @@ fn run_chaos(options: &Options) -> bool {
         settled.extend(verdict.settled.map(|d| d.as_millis()));
         if !verdict.faults.is_empty() {
             failed += 1;
-            println!("seed {seed}: {}", verdict.faults.join("\n    "));
-            println!("    again: cargo simulate chaos --seed {seed}");
+            say!("seed {seed}: {}", verdict.faults.join("\n    "));
+            say!("    again: cargo simulate chaos --seed {seed}");
         }
     }
     settled.sort_unstable();
     let at = |p: usize| settled.get(settled.len().saturating_sub(1) * p / 100).copied().unwrap_or(0);
-    println!("{} seeds, {failed} failed; {connectable} pairs connectable, {hopeless} not", options.seeds);
-    println!(
+    say!("{} seeds, {failed} failed; {connectable} pairs connectable, {hopeless} not", options.seeds);
+    say!(
         "settled after the last fault: p50 {} ms, p95 {} ms, p99 {} ms, most {} ms",
         at(50),
         at(95),
         at(99),
         at(100)
     );
-    println!("simulated in {:.1} s", began.elapsed().as_secs_f64());
+    say!("simulated in {:.1} s", began.elapsed().as_secs_f64());
     failed == 0
 }
 
@@ -264,15 +268,38 @@ fn replay(seed: u64, log: Option<usize>) -> bool {
     }
     chaos.start();
     chaos.torment();
+    for node in &chaos.world.nodes {
+        let host = node.setup.host;
+        let front: Vec<String> = chaos
+            .world
+            .net
+            .side(host, false)
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|stage| stage.gateway)
+            .map(|gateway| {
+                let config = chaos.world.net.nat(gateway).config();
+                format!(
+                    "{gateway:?} {:?}/{:?}, ports {:?}, hairpin {}{}",
+                    config.mapping,
+                    config.filtering,
+                    config.ports,
+                    config.hairpin,
+                    if config.blocks_udp { ", blocks UDP" } else { "" }
+                )
+            })
+            .collect();
+        say!("node {}: {:?} {}", node.setup.number, chaos.world.net.addresses(host), front.join(" behind "));
+    }
     for line in &chaos.history {
-        println!("{line}");
+        say!("{line}");
     }
     let settled = chaos.settle();
     print_log(log, log.map_or(&[], |node| chaos.world.log(node)));
     for node in &chaos.world.nodes {
         if let Some(status) = node.mesh.as_ref().map(|m| m.node()) {
             let (incarnation, seq) = status.record;
-            println!(
+            say!(
                 "node {}: {} connected, NAT {}, record {incarnation}.{seq}, seen at {:?}",
                 node.setup.number,
                 status.connected,
@@ -284,12 +311,12 @@ fn replay(seed: u64, log: Option<usize>) -> bool {
     let verdict = chaos::verdict(&chaos, settled);
     match verdict.settled {
         Some(after) => {
-            println!("settled {} ms after the last fault; trace {:016x}", after.as_millis(), verdict.trace)
+            say!("settled {} ms after the last fault; trace {:016x}", after.as_millis(), verdict.trace)
         }
-        None => println!("NOT settled; trace {:016x}", verdict.trace),
+        None => say!("NOT settled; trace {:016x}", verdict.trace),
     }
     for fault in &verdict.faults {
-        println!("{fault}");
+        say!("{fault}");
     }
     verdict.faults.is_empty()
 }
@@ -298,6 +325,6 @@ fn print_log(node: Option<usize>, log: &[(embassy_time::Instant, String)]) {
     let Some(node) = node else { return };
     for (at, what) in log {
         let at = since_start(*at).as_millis();
-        println!("{:>6}.{:03} s node {node}: {what}", at / 1000, at % 1000);
+        say!("{:>6}.{:03} s node {node}: {what}", at / 1000, at % 1000);
     }
 }

@@ -273,7 +273,12 @@ fn one_run(config: &MeshConfig, options: &Options) -> Result<Run, BoxError> {
     }
     let run = Run::new(config.seed, &outcome, usage);
     if !options.hold.is_zero() {
-        let _ = writeln!(io::stderr(), "holding for {} s", options.hold.as_secs_f64());
+        let mut text = format!("holding for {} s; into a node:\n", options.hold.as_secs_f64());
+        for node in mesh.nodes() {
+            let enter = "nsenter --preserve-credentials -U -m -n -t";
+            text.push_str(&format!("{:>8} | {enter} {}\n", node.plan().name, node.process_id()));
+        }
+        let _ = io::stderr().write_all(text.as_bytes());
         mesh.idle(options.hold)?;
     }
     Ok(run)

@@ -9,7 +9,8 @@ use super::error::BoxError;
 /// Builds the daemon of this workspace with cargo and returns the path of its binary.
 ///
 /// The cargo is the one that runs us (`$CARGO`), else the one in `$PATH`. With `profile` "release" it is the binary
-/// that would be installed. Cargo's progress goes to standard error.
+/// that would be installed; with "test" what `cargo test --workspace` has compiled is used again. Cargo's warnings go to
+/// standard error.
 ///
 /// # Errors
 /// [`BoxError::Daemon`] when it does not build.
@@ -19,7 +20,9 @@ pub fn build_daemon(profile: &str) -> Result<PathBuf, BoxError> {
     let mut command = Command::new(cargo);
     command
         .current_dir(workspace)
-        .args(["build", "--locked", "--quiet", "--package", "wgautomesh", "--bin", "wgautomesh"])
+        .args(["build", "--locked", "--quiet", "--bin", "wgautomesh"])
+        // The features of dependencies depend on what is selected.
+        .args(if profile == "test" { &["--workspace"][..] } else { &["--package", "wgautomesh"] })
         .args(["--profile", profile, "--message-format", "json-render-diagnostics"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped());

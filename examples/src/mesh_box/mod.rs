@@ -9,7 +9,7 @@
 //!   parent ─ box ──────────────────────────── virtual internet (thread): NATs, delay, loss
 //!     │ channel (requests, echoes, log)            ║ raw IP packets
 //!   ┌─┴────────── node: user + net + mount namespaces ──────────┐
-//!   │ agent ── echoes ──▶ wg0 ◀── UAPI or netlink ── daemon     │   × N
+//!   │ probe ── echoes ──▶ wg0 ◀── UAPI or netlink ── daemon     │   × N
 //!   │                      ║ UDP 33723 ── wan (TUN) ═══════════▶╫═▶
 //!   └───────────────────────────────────────────────────────────┘
 //! ```
@@ -19,7 +19,6 @@
 //!
 //! It is no container runtime: nodes share the machine's files, processes and clock.
 
-mod agent;
 mod channel;
 mod cli;
 mod daemon;
@@ -32,6 +31,7 @@ mod mesh;
 mod namespace;
 mod netlink;
 mod node;
+mod node_process;
 mod plan;
 mod probe;
 mod protocol;
@@ -66,7 +66,7 @@ pub fn run_if_part() -> Option<ExitCode> {
         std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     let (word, rest) = arguments.split_first()?;
     let outcome = match word.as_str() {
-        agent::WORD => agent::run(rest),
+        node_process::WORD => node_process::run(rest),
         device::WORD => Err(device::run(rest)),
         launch::WORD => Err(launch::run(rest)),
         _ => return None,

@@ -9,9 +9,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
-use super::agent;
 use super::channel::Channel;
 use super::error::BoxError;
+use super::node_process;
 use super::plan::{CONFIG_PATH, NodePlan};
 use super::protocol::{Answer, Asked, Event, Request, Said, Usage};
 use super::wireguard::{PeerStatus, PeerUpdate};
@@ -65,7 +65,7 @@ impl Node {
     ) -> Result<Self, BoxError> {
         let (ours, theirs) = Channel::pair().map_err(BoxError::io("make a channel"))?;
         let mut process = Command::new(program)
-            .args([agent::WORD, &std::process::id().to_string()])
+            .args([node_process::WORD, &std::process::id().to_string()])
             .stdin(Stdio::from(theirs.into_fd()))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -98,6 +98,12 @@ impl Node {
     #[must_use]
     pub const fn plan(&self) -> &NodePlan {
         &self.plan
+    }
+
+    /// The process that holds its namespaces: for `nsenter`.
+    #[must_use]
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
     }
 
     /// The last lines it printed: daemon, WireGuard device and the node itself.

@@ -81,13 +81,17 @@ impl Chaos {
             } else {
                 let behind = if draw.one_in(6) {
                     Some(*carrier.get_or_insert_with(|| {
-                        net.add_home(HomeConfig { nat: draw.nat(), carrier: true, ..HomeConfig::default() })
+                        net.add_home(HomeConfig {
+                            nat: draw.nat(true),
+                            carrier: true,
+                            ..HomeConfig::default()
+                        })
                     }))
                 } else {
                     None
                 };
                 let ipv6 = None;
-                let nat = draw.nat();
+                let nat = draw.nat(false);
                 let home =
                     net.add_home(HomeConfig { nat, ipv6, link: link(&mut draw), behind, carrier: false });
                 gateways.push(home);
@@ -306,7 +310,7 @@ impl Draw<'_> {
         self.below(n) == 0
     }
 
-    fn nat(&mut self) -> NatConfig {
+    fn nat(&mut self, carrier: bool) -> NatConfig {
         let mapping = match self.below(5) {
             0 => Mapping::AddressAndPortDependent,
             1 => Mapping::AddressDependent,
@@ -317,8 +321,12 @@ impl Draw<'_> {
             1 => Filtering::AddressDependent,
             _ => Filtering::AddressAndPortDependent,
         };
+        // An endpoint-dependent NAT that keeps ports counts as stable only while no ports clash, and behind a carrier they do:
+        // a home that reboots with another address meets its own old mappings.
+        let clashes = carrier && mapping != Mapping::EndpointIndependent;
+        let random = self.one_in(2) || clashes;
         NatConfig {
-            ports: if self.one_in(2) { PortAllocation::Preserve } else { PortAllocation::Random },
+            ports: if random { PortAllocation::Random } else { PortAllocation::Preserve },
             hairpin: self.one_in(2),
             blocks_udp: self.one_in(40),
             ..NatConfig::new(mapping, filtering)
