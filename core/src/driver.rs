@@ -95,3 +95,6 @@ impl<S: UdpFullStack> Driver<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,40 +10,40 @@ use embassy_time::Duration;
 pub const MAX_DATAGRAM: usize = 1152;
 
 /// Endpoints in one record: two families, each with one on the interface, one seen from outside and one spare.
-/// 22 B each, /peer.
+/// 20 B each, /peer.
 pub const MAX_RECORD_ENDPOINTS: usize = 6;
 
-/// Configured endpoints kept per peer: what a name usually resolves to in two families. 20 B each, /peer.
+/// Configured endpoints kept per peer: what a name usually resolves to in two families. 18 B each, /peer.
 pub const MAX_CONFIGURED_ENDPOINTS: usize = 4;
 
 /// Endpoints that worked, kept per peer, newest first: the last place, and the one before a short stay elsewhere.
-/// 20 B each, /peer.
+/// 18 B each, /peer.
 pub const MAX_GOOD_ENDPOINTS: usize = 2;
 
 /// Gossip secrets in use at once: the present one and the next, while the mesh is changing over. 33 B per mesh each.
 pub const MAX_SECRETS: usize = 2;
 
-/// Local addresses kept: a multi-homed host in two families. 16 B per mesh each.
+/// Local addresses kept: a multi-homed host in two families. 17 B per mesh each.
 pub const MAX_LOCAL_ADDRESSES: usize = 8;
 
-/// Introductions that wait to be sent or for a fresh reading. When full, the asker is told to come back; 24 B per
+/// Introductions that wait to be sent or for a fresh reading. When full, the asker is told to come back; 14 B per
 /// mesh each. Sixty-four is one busy poll of a hub whose homes all boot together.
 pub const MAX_INTRODUCTIONS: usize = 64;
 
 /// Pairs introduced in the last two seconds, whose second request is ignored. When full, the oldest is forgotten,
-/// which costs one superfluous attempt. 12 B per mesh each.
+/// which costs one superfluous attempt. 24 B per mesh each.
 pub const MAX_RECENT_PAIRS: usize = 128;
 
 /// How long the second request for one pair is ignored.
 pub(crate) const PAIR_MEMORY: Duration = Duration::from_secs(2);
 
-/// Questions that wait to be answered. When full, the question is dropped; a person asks again. 40 B per mesh each.
+/// Questions that wait to be answered. When full, the question is dropped; a person asks again. 132 B per mesh each.
 pub const MAX_TELLS: usize = 4;
 
-/// Answers to our own questions that wait to be polled. When full, the oldest is forgotten. 112 B per mesh each.
+/// Answers to our own questions that wait to be polled. When full, the oldest is forgotten. 96 B per mesh each.
 pub const MAX_ANSWERS: usize = 4;
 
-/// Set reconciliations under way. When full, the next digest comparison tries again. 24 B per mesh each.
+/// Set reconciliations under way. When full, the next digest comparison tries again. 16 B per mesh each.
 pub const MAX_RECONCILIATIONS: usize = 4;
 
 /// Parts that the record set is divided into when two nodes look for the difference: 8 B each on the wire, so

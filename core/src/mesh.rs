@@ -36,7 +36,8 @@ use reading::Readings;
 use tell::PendingTell;
 pub use tell::{Answer, AskError};
 
-/// A node of the mesh, with room for `PEERS` peers (ourselves, if listed, included).
+/// A node of the mesh, with room for `PEERS` peers, 1 to 65,534 (ourselves, if listed, included). Each place costs about
+/// 640 bytes.
 ///
 /// It owns no socket, no clock and no memory but its own. Its caller tells it what happened and does what it says:
 ///
@@ -297,7 +298,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
 
     /// Our own addresses: those of interfaces that are up, tunnels, deprecated and temporary-out-of-date addresses left
     /// out. To be called at the start and whenever they changed. The first
-    /// [`MAX_LOCAL_ADDRESSES`](crate::limits::MAX_LOCAL_ADDRESSES) usable ones are kept.
+    /// [`MAX_LOCAL_ADDRESSES`] usable ones are kept.
     pub fn handle_local_addresses(&mut self, now: Instant, addresses: &[IpAddr]) {
         let before = self.local.clone();
         self.local.clear();
@@ -575,6 +576,7 @@ const fn link_state(phase: Phase) -> LinkState {
         | Phase::Firing
         | Phase::Fired
         | Phase::Opening
+        | Phase::Ending
         | Phase::Heard
         | Phase::Greeting => LinkState::Connecting,
     }

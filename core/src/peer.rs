@@ -54,6 +54,8 @@ pub(crate) enum Phase {
     Fired,
     /// Introduced as opener or listener: the other side initiates.
     Opening,
+    /// The round is over, if the next reading shows nothing new.
+    Ending,
     /// Bytes came from the peer during the attempt: a session may be under way.
     Heard,
     /// A datagram of the peer came; our Hello is out.
@@ -74,13 +76,24 @@ impl Phase {
 
     /// Whether an attempt is at a point where WireGuard's counters tell something.
     pub(crate) const fn needs_readings(self) -> bool {
-        matches!(self, Self::Fired | Self::Opening | Self::Heard | Self::Waiting)
+        matches!(self, Self::Fired | Self::Opening | Self::Heard | Self::Waiting | Self::Ending)
     }
 
     /// Whether WireGuard has a session with the peer, or may have: then it is not to be re-added lightly.
     pub(crate) const fn has_session(self) -> bool {
         matches!(self, Self::Live | Self::Probing | Self::Presumed | Self::Greeting | Self::Mute)
     }
+}
+
+/// What is to be done to WireGuard after an introduction, once a reading has shown that nothing came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Prepare {
+    /// Nothing, or it is done.
+    Nothing,
+    /// Open our NAT.
+    Open,
+    /// Keep still.
+    Disarm,
 }
 
 /// What is to be put out for a peer at the next polls.
@@ -273,6 +286,7 @@ pub(crate) struct Link {
     pub(crate) told: Option<Reason>,
     /// Whether this side is the initiator of the attempt.
     pub(crate) initiator: bool,
+    pub(crate) prepare: Prepare,
     /// Packets that may still be taken, and since when.
     pub(crate) allowance: u16,
     pub(crate) allowance_at: Instant,
@@ -310,6 +324,7 @@ impl Link {
             reason: None,
             told: None,
             initiator: false,
+            prepare: Prepare::Nothing,
             allowance: PACKETS_BURST,
             allowance_at: Instant::MIN,
         }

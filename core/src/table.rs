@@ -1,6 +1,6 @@
 //! The peers, found by place, by key or by mesh address.
 
-use core::net::IpAddr;
+use core::{net::IpAddr, ops::Range};
 
 use heapless::Vec;
 
@@ -94,6 +94,18 @@ impl<const PEERS: usize> Table<PEERS> {
         let at = self.by_key.partition_point(|p| self.peers[usize::from(*p)].key.short() < short);
         let place = *self.by_key.get(at)?;
         (self.peers[usize::from(place)].key.short() == short).then_some(place)
+    }
+
+    /// The stretch of the order of keys where `part`, which rises along it, has this value.
+    pub(crate) fn stretch(&self, value: usize, part: impl Fn(&PublicKey) -> usize) -> Range<usize> {
+        let of = |place: &Place| part(&self.peers[usize::from(*place)].key);
+        let start = self.by_key.partition_point(|place| of(place) < value);
+        start..self.by_key.partition_point(|place| of(place) <= value)
+    }
+
+    /// Who comes there in the order of keys.
+    pub(crate) fn nth_key(&self, at: usize) -> Option<Place> {
+        self.by_key.get(at).copied()
     }
 
     fn search_key(&self, key: &PublicKey) -> Result<usize, usize> {

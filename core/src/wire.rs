@@ -167,9 +167,14 @@ pub(crate) struct Intro {
     pub(crate) about: PublicKey,
     /// Where the mediator's WireGuard sees the other node, if that is a public address.
     pub(crate) seen: Option<Endpoint>,
+    /// See [`Intro::STALE`].
+    pub(crate) flags: u8,
 }
 
 impl Intro {
+    /// The other node has no session with the receiver: one that the receiver's WireGuard shows is stale.
+    pub(crate) const STALE: u8 = 1;
+
     pub(crate) const fn role(&self) -> Option<Role> {
         Some(match self.role {
             0 => Role::Initiate,

@@ -19,7 +19,7 @@ use crate::{
         MEDIATOR_TIMEOUT, NATURAL_CYCLE, PRESUME, READ_LOST, ROUND_FIRST, ROUND_MAX, ROUND_MIN, ROUNDS,
         SESSION_DOUBT, SILENT_IDLE,
     },
-    peer::{NOBODY, Pending, Phase, Place},
+    peer::{NOBODY, Pending, Phase, Place, Prepare},
     wire::{Intro, IntroNack, Role},
 };
 
@@ -280,7 +280,10 @@ impl<const PEERS: usize> Mesh<PEERS> {
             // Hearsay moves no live session: the peer is asked itself.
             Phase::Live => return self.probe(place, now),
             Phase::Probing | Phase::Presumed | Phase::Greeting => return,
-            Phase::Mute if now.saturating_duration_since(peer.view.rx_changed) < SILENT_IDLE => {
+            Phase::Mute
+                if intro.flags & Intro::STALE == 0
+                    && now.saturating_duration_since(peer.view.rx_changed) < SILENT_IDLE =>
+            {
                 return self.request(place, Pending::HELLO);
             }
             // An attempt that has begun goes on; the other plan's other side finds it under way.
@@ -332,37 +335,37 @@ impl<const PEERS: usize> Mesh<PEERS> {
                     self.read_soon(now);
                 }
             }
-            Role::Open => {
-                // Its one initiation opens our NAT, and is lost at the other's; it must not be repeated by WireGuard.
-                if self.aim(place, false) && self.may_fire(place, now) {
-                    self.point_wireguard(place);
-                    self.request(place, Pending::HELLO);
-                }
-                if let Some(peer) = self.peers.get_mut(place)
-                    && peer.link.round <= 1
-                {
-                    peer.pending.set(Pending::ATTEMPT);
+            Role::Open | Role::Listen => {
+                // What is done to WireGuard waits for a reading: a handshake may have come in already.
+                if let Some(peer) = self.peers.get_mut(place) {
+                    peer.link.prepare = if role == Role::Open { Prepare::Open } else { Prepare::Disarm };
                 }
                 self.enter(place, Phase::Opening, now.saturating_add(wait).saturating_add(round));
-                self.read_soon(now);
-            }
-            Role::Listen => {
-                if let Some(peer) = self.peers.get_mut(place)
-                    && peer.link.round <= 1
-                {
-                    peer.link.target = None;
-                    peer.pending.set(Pending::ATTEMPT);
-                }
-                let armed =
-                    self.peers.get(place).is_some_and(|p| p.view.endpoint.is_some() || p.view.keepalive != 0);
-                if armed {
-                    self.enter(place, Phase::Opening, Instant::MAX);
-                    self.disarm(place);
-                }
-                self.enter(place, Phase::Opening, now.saturating_add(wait).saturating_add(round));
-                self.read_soon(now);
+                self.readings.want();
             }
         }
+    }
+
+    /// The reading after an introduction shows that nothing has come from the other side: we open, or keep still.
+    fn prepare(&mut self, place: Place, now: Instant, how: Prepare) {
+        let open = how == Prepare::Open && self.aim(place, false) && self.may_fire(place, now);
+        if open {
+            // Its one initiation opens our NAT, and is lost at the other's.
+            self.point_wireguard(place);
+            self.request(place, Pending::HELLO);
+        } else if self.peers.get(place).is_some_and(|p| p.view.endpoint.is_some() || p.view.keepalive != 0) {
+            self.disarm(place);
+        }
+        if let Some(peer) = self.peers.get_mut(place)
+            && peer.link.round <= 1
+        {
+            if !open {
+                peer.link.target = None;
+            }
+            peer.pending.set(Pending::ATTEMPT);
+            self.busy = true;
+        }
+        self.read_soon(now);
     }
 
     /// A mediator cannot help.
@@ -416,7 +419,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
             }
             Phase::Asking => self.mediator_failed(place, now),
             Phase::Fired => self.fired_timeout(place, now, rtt),
-            Phase::Opening => self.next_round(place, now),
+            Phase::Opening => self.end_round(place, now),
+            Phase::Ending => self.next_round(place, now),
             Phase::Heard => {
                 let Some(peer) = self.peers.get_mut(place) else { return };
                 peer.link.rx_at = peer.view.rx;
@@ -452,8 +456,15 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 self.enter(place, Phase::Fired, next);
             }
             _ if peer.view.stamp != link.stamp_at => self.mute(place, now),
-            _ => self.next_round(place, now),
+            _ => self.end_round(place, now),
         }
+    }
+
+    /// A round is over, unless the next reading shows that a handshake of the other side's has just come in: to disarm would
+    /// kill it.
+    fn end_round(&mut self, place: Place, now: Instant) {
+        self.enter(place, Phase::Ending, now.saturating_add(READ_LOST));
+        self.readings.want();
     }
 
     /// A round has failed. A mediated effort gets [`ROUNDS`], then backs off; one at an endpoint that needs nobody to open
@@ -474,7 +485,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             peer.link.readds = 0;
             return self.give_up(place, now, Reason::NoAnswer);
         }
-        let again = peer.link.phase == Phase::Fired && peer.link.initiator && readds < FIRES_PER_ROUND;
+        let again = peer.link.initiator && readds < FIRES_PER_ROUND;
         if again {
             // The hole that the opener made is there for half a minute: only our initiation or its answer was lost.
             return self.fire_soon(place, now);
@@ -485,8 +496,10 @@ impl<const PEERS: usize> Mesh<PEERS> {
         }
         let Some(peer) = self.peers.get_mut(place) else { return };
         peer.link.asked = 0;
-        let after = if self.is_lower(place) { Duration::from_ticks(0) } else { ASK_YIELD };
-        self.enter(place, Phase::Idle, now.saturating_add(after));
+        if self.is_lower(place) {
+            return self.pursue(place, now);
+        }
+        self.enter(place, Phase::Idle, now.saturating_add(ASK_YIELD));
     }
 
     /// This effort has failed: the next one comes after a while, or with news.
@@ -520,6 +533,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
     pub(super) fn mute(&mut self, place: Place, now: Instant) {
         let Some(peer) = self.peers.get_mut(place) else { return };
         peer.link.doubt_until = Instant::MIN;
+        peer.link.stamp_at = peer.view.stamp;
         if peer.link.reason != Some(Reason::Left) {
             peer.link.reason = Some(Reason::NoGossip);
         }
@@ -564,6 +578,22 @@ impl<const PEERS: usize> Mesh<PEERS> {
             }
             Phase::Firing => self.fire(place, now),
             Phase::Waiting | Phase::Opening | Phase::Yielding if moved => self.heard(place, now, rtt),
+            Phase::Opening if link.prepare != Prepare::Nothing => {
+                let how = core::mem::replace(&mut link.prepare, Prepare::Nothing);
+                if view.rx > 0 && since_heard < patience(rtt) {
+                    self.heard(place, now, rtt);
+                } else {
+                    self.prepare(place, now, how);
+                }
+            }
+            Phase::Ending if view.rx > 0 && since_heard < patience(rtt) => self.heard(place, now, rtt),
+            Phase::Ending => self.next_round(place, now),
+            // WireGuard has made a new session with it by itself: perhaps the other side's gossip is back as well.
+            Phase::Mute if stamped => {
+                link.stamp_at = view.stamp;
+                link.hellos = 0;
+                self.enter(place, Phase::Mute, now.saturating_add(HELLO_REPEATS[0]));
+            }
             Phase::Fired => {
                 let waited = now.saturating_duration_since(link.fired);
                 let crossed = view.rx.wrapping_sub(link.rx_at) == INITIATION_BYTES

@@ -5,7 +5,11 @@ use core::net::SocketAddr;
 use embassy_time::Instant;
 use rand_core::TryCryptoRng;
 
-use super::{Mesh, gossip::check, mediate, tell};
+use super::{
+    Mesh,
+    gossip::{self, check},
+    mediate, tell,
+};
 use crate::{
     Event, Output, PeerAction, Reason,
     limits::{MAX_DATAGRAM, MAX_SUMMARY},
@@ -417,7 +421,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let about = self.peers.get(introduction.about).map(|p| p.key);
         let Some(about) = about else { return Some(to) };
         let _ = match introduction.what {
-            mediate::Matter::Meet { attempt, round, role, wait_ms, rtt_ms } => writer.frame(
+            mediate::Matter::Meet { attempt, round, role, wait_ms, rtt_ms, flags } => writer.frame(
                 Kind::Intro,
                 &Intro {
                     attempt,
@@ -427,6 +431,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
                     rtt_ms,
                     about,
                     seen: self.sighting(introduction.about),
+                    flags,
                 },
             ),
             mediate::Matter::Refused { reason, retry_ms } => {
@@ -465,19 +470,20 @@ impl<const PEERS: usize> Mesh<PEERS> {
     fn write_summary(&self, bucket: u8, writer: &mut Writer<'_>) -> bool {
         let start = writer.len();
         let first = writer.is_empty();
-        let own = self.own_key().filter(|k| k.as_bytes()[0] >> 2 == bucket).map(|key| SummaryEntry {
-            id: key.short().to_be_bytes(),
-            order: self.own.claim.order,
-            check: check(self.own.hash),
-        });
+        let own =
+            self.own_key().filter(|k| gossip::bucket(k) == usize::from(bucket)).map(|key| SummaryEntry {
+                id: key.short().to_be_bytes(),
+                order: self.own.claim.order,
+                check: check(self.own.hash),
+            });
         let entries = || {
-            let of_bucket = self.peers.iter().filter(|(_, p)| p.key.as_bytes()[0] >> 2 == bucket && !p.us);
-            own.into_iter().chain(of_bucket.filter(|(_, p)| p.held.claim.is_some()).map(|(_, p)| {
-                SummaryEntry {
-                    id: p.key.short().to_be_bytes(),
-                    order: p.held.order(),
-                    check: check(p.held.hash),
-                }
+            let of_bucket = self.peers.stretch(bucket.into(), gossip::bucket);
+            let of_bucket =
+                of_bucket.filter_map(|at| self.peers.get(self.peers.nth_key(at)?)).filter(|p| !p.us);
+            own.into_iter().chain(of_bucket.filter(|p| p.held.claim.is_some()).map(|p| SummaryEntry {
+                id: p.key.short().to_be_bytes(),
+                order: p.held.order(),
+                check: check(p.held.hash),
             }))
         };
         let total = entries().count();

@@ -68,8 +68,8 @@ impl Gossip {
     }
 }
 
-/// Which part of the set a key belongs to. Keys are as good as random.
-const fn bucket(key: &PublicKey) -> usize {
+/// Which part of the set a key belongs to, rising with the key. Keys are as good as random.
+pub(super) const fn bucket(key: &PublicKey) -> usize {
     const { assert!(BUCKETS == 64) };
     (key.as_bytes()[0] >> 2) as usize
 }
@@ -318,7 +318,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             // A record of a node that we do not have is nothing to us.
             let Some(place) = self.peers.find_short(short) else { continue };
             let Some(peer) = self.peers.get_mut(place) else { continue };
-            peer.held.listed = true;
+            peer.held.listed = bucket(&peer.key) == usize::from(head.bucket);
             let ours = peer.held.order();
             if peer.held.claim.is_none() || entry.order.is_newer_than(ours) {
                 peer.held.wanted = true;
@@ -333,8 +333,11 @@ impl<const PEERS: usize> Mesh<PEERS> {
             }
         }
         let mut missing = false;
-        for (_, peer) in self.peers.iter_mut() {
-            let here = bucket(&peer.key) == usize::from(head.bucket) && peer.held.claim.is_some() && !peer.us;
+        // Only this part: a datagram can hold hundreds of empty summaries.
+        for at in self.peers.stretch(head.bucket.into(), bucket) {
+            let Some(place) = self.peers.nth_key(at) else { continue };
+            let Some(peer) = self.peers.get_mut(place) else { continue };
+            let here = peer.held.claim.is_some() && !peer.us;
             if here && !peer.held.listed && head.complete {
                 peer.held.wanted_by_others = true;
                 missing = true;
@@ -483,7 +486,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
 
     // ---- what is to be sent
 
-    /// The record at a place as it goes out: our own at the place of ourselves, or after all peers.
+    /// The record of a peer as it goes out; `None` where there is none, or it has expired.
     pub(super) fn entry_of(&self, peer: &Peer, now: Instant) -> Option<Entry> {
         let claim = peer.held.claim.as_ref()?;
         let age = if peer.held.first_hand && peer.link.phase.is_live() {

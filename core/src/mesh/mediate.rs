@@ -10,9 +10,9 @@ use super::Mesh;
 use crate::{
     Endpoint, NatClass, Scope,
     limits::{MAX_WAIT, OPENER_MARGIN, PAIR_MEMORY, READ_FRESH},
-    peer::{Pending, Place},
+    peer::{NOBODY, Pending, Place},
     stats::count,
-    wire::{IntroNack, IntroReq, Role},
+    wire::{Intro, IntroNack, IntroReq, Role},
 };
 
 /// How long an asker is to wait while too many others are being introduced.
@@ -26,7 +26,7 @@ pub(super) struct Introduction {
 }
 
 pub(super) enum Matter {
-    Meet { attempt: [u8; 4], round: u8, role: Role, wait_ms: u16, rtt_ms: u16 },
+    Meet { attempt: [u8; 4], round: u8, role: Role, wait_ms: u16, rtt_ms: u16, flags: u8 },
     Refused { reason: u8, retry_ms: u16 },
 }
 
@@ -44,6 +44,8 @@ pub(super) struct RecentPair {
     round: u8,
     at: Instant,
     listen: bool,
+    /// Who asked and has no session with the other.
+    without_session: Place,
     wait_ms: u16,
     rtt_ms: u16,
 }
@@ -69,6 +71,11 @@ impl RecentPair {
                 role,
                 wait_ms: self.wait_ms,
                 rtt_ms: self.rtt_ms,
+                flags: if self.without_session != NOBODY && self.without_session != to {
+                    Intro::STALE
+                } else {
+                    0
+                },
             },
         }
     }
@@ -167,6 +174,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             round: request.round,
             at: now,
             listen,
+            without_session: if request.flags & IntroReq::NO_SESSION != 0 { asker } else { NOBODY },
             wait_ms: millis(wait),
             rtt_ms: millis(rtt).max(1),
         })

@@ -48,7 +48,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
         self.readings.traffic = false;
     }
 
-    /// One peer of the interface, configured or foreign, with its allowed IPs as (address, prefix length).
+    /// One peer of the interface, configured or foreign, with its allowed IPs as (address, prefix length). A length that
+    /// the address family does not have is ignored.
     pub fn handle_reading(
         &mut self,
         now: Instant,

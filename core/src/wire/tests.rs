@@ -192,6 +192,53 @@ fn roles_of_later_versions_are_unknown() {
     assert!((3..=u8::MAX).all(|role| intro(role).role().is_none()));
 }
 
+/// Nodes of different versions read each other's numbers.
+#[test]
+fn states_and_reasons_have_their_numbers_for_good() {
+    use crate::{LinkState, Reason};
+    let states = [
+        LinkState::Waiting,
+        LinkState::Connecting,
+        LinkState::Connected,
+        LinkState::Probing,
+        LinkState::Mute,
+    ];
+    for (number, state) in (0..).zip(states) {
+        assert_eq!((state as u8, LinkState::from_wire(number)), (number, Some(state)));
+    }
+    assert!((5..=u8::MAX).all(|number| LinkState::from_wire(number).is_none()));
+    let reasons = [
+        Reason::NoInterface,
+        Reason::NoEndpoint,
+        Reason::NoMediator,
+        Reason::Connecting,
+        Reason::NoAnswer,
+        Reason::NoGossip,
+        Reason::Silent,
+        Reason::Left,
+        Reason::AddressTaken,
+        Reason::NotIntroduced,
+        Reason::Unroutable,
+        Reason::ActionFailed,
+        Reason::OriginalProtocol,
+    ];
+    for (number, reason) in (0..).zip(reasons) {
+        assert_eq!((reason as u8, Reason::from_wire(number)), (number, Some(reason)));
+    }
+    assert!((13..=u8::MAX).all(|number| Reason::from_wire(number).is_none()));
+    let classes = [
+        NatClass::Unknown,
+        NatClass::Open,
+        NatClass::EndpointIndependent,
+        NatClass::EndpointDependent,
+        NatClass::Translated,
+    ];
+    for (number, class) in (0..).zip(classes) {
+        assert_eq!((class.to_wire(), NatClass::from_wire(number)), (number, class));
+    }
+    assert!((5..=u8::MAX).all(|number| NatClass::from_wire(number) == NatClass::Unknown));
+}
+
 #[test]
 fn an_unknown_frame_is_skipped() {
     let frames = bytes("c8 0300 aabbcc 0c 0000");

@@ -178,6 +178,12 @@ proptest! {
                 let known = model.keys().any(|k| k / 2 == n / 2);
                 prop_assert_eq!(short.map(|peer| peer.key.short()), known.then(|| key(n).short()));
             }
+            for half in 0..2 {
+                let part = |key: &PublicKey| usize::from(key.as_bytes()[31] > 3);
+                let found: Vec<_> = table.stretch(half, part).filter_map(|at| table.nth_key(at)).collect();
+                prop_assert_eq!(found.len(), model.keys().filter(|k| usize::from(**k > 3) == half).count());
+                prop_assert!(found.iter().all(|place| table.get(*place).is_some_and(|p| part(&p.key) == half)));
+            }
             prop_assert_eq!(table.iter().count(), model.len());
             prop_assert!(table.len() <= 4);
         }
