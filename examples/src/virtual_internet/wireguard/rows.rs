@@ -106,6 +106,10 @@ pub trait Bench {
     fn endpoint(&self, side: Side) -> SocketAddr;
     /// One configuration message.
     fn configure(&mut self, side: Side, changes: &[PeerChange]);
+    /// Whether a sender is told when its packet goes nowhere. If not, [`Bench::ping`] never fails.
+    fn tells_senders(&self) -> bool {
+        true
+    }
     /// Sends one small UDP or echo packet into a side's tunnel, to the other's mesh address. Its 28 bytes of headers
     /// carry 4: the number, which is returned and counts from 0 per bench.
     ///
