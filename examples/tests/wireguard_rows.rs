@@ -19,10 +19,16 @@ use wgautomesh_examples::virtual_internet::wireguard::{AllowedIp, Kind, PeerChan
 /// A row that an implementation is known to break, and why that is so.
 struct Exception {
     row: &'static str,
+    /// How it is broken: the beginning of what the row says. Any other way is a fault.
+    seen: &'static str,
     reason: &'static str,
 }
 
-const OF_WIREGUARD_GO: &[Exception] = &[];
+const OF_WIREGUARD_GO: &[Exception] = &[Exception {
+    row: "without_an_endpoint_a_ping_stamps_nothing",
+    seen: "the refused packet was queued",
+    reason: "behind a TUN interface it cannot refuse a packet, and queues it as any other",
+}];
 
 const OF_THE_EMBEDDED_DEVICE: &[Exception] = &[];
 
@@ -49,8 +55,9 @@ fn the_embedded_device_does_what_the_rows_say() {
 
 /// What became of a row.
 enum Outcome {
+    /// Perhaps not at the first try: what was seen before.
     Held {
-        tries: usize,
+        before: Vec<String>,
     },
     /// Broken, as the table says.
     Excepted {
@@ -113,15 +120,15 @@ fn check(name: &str, wireguard: &WireGuardKind, exceptions: &'static [Exception]
 
 fn try_row(row: &Row, wireguard: &WireGuardKind, exception: Option<&'static Exception>) -> Outcome {
     let mut seen = Vec::new();
-    for tries in 1..=TRIES {
+    for _ in 0..TRIES {
         let verdict = run_row(row, wireguard).unwrap_or_else(|error| Err(Verdict::Broken(error.to_string())));
         match (verdict, exception) {
-            (Ok(()), None) => return Outcome::Held { tries },
+            (Ok(()), None) => return Outcome::Held { before: seen },
             (Ok(()), Some(_)) => return Outcome::NoException,
-            (Err(Verdict::Broken(seen)), Some(Exception { reason, .. })) => {
-                return Outcome::Excepted { reason, seen };
+            (Err(Verdict::Broken(what)), Some(exception)) if what.starts_with(exception.seen) => {
+                return Outcome::Excepted { reason: exception.reason, seen: what };
             }
-            (Err(Verdict::Broken(what)), None) => seen.push(what),
+            (Err(Verdict::Broken(what)), _) => seen.push(what),
             (Err(_), _) => return Outcome::Skipped,
         }
     }
@@ -190,8 +197,10 @@ fn report(name: &str, outcomes: &[(Row, Outcome)], took: Duration) {
     let mut counts = [0; 4];
     for (row, outcome) in outcomes {
         let (count, line) = match outcome {
-            Outcome::Held { tries: 1 } => (0, None),
-            Outcome::Held { tries } => (0, Some(format!("held at try {tries}"))),
+            Outcome::Held { before } if before.is_empty() => (0, None),
+            Outcome::Held { before } => {
+                (0, Some(format!("held at try {}, before: {}", before.len() + 1, before.join("; then "))))
+            }
             Outcome::Excepted { reason, seen } => (1, Some(format!("excepted: {reason} ({seen})"))),
             Outcome::NoException => (3, Some("HOLDS, and its exception is out of date".into())),
             Outcome::Broken { seen } => (3, Some(format!("BROKEN: {}", seen.join("; then ")))),

@@ -199,6 +199,21 @@ impl DevicePair {
         let _ = poll(&mut fds, Some(&timeout));
     }
 
+    /// Waits for the answer to a packet that cannot be sent, not for ever.
+    fn is_refused(&self, side: Side) -> bool {
+        let machine = self.machine(side);
+        let mut fds = [PollFd::new(&machine.refusals, PollFlags::IN)];
+        let timeout = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
+        if poll(&mut fds, Some(&timeout)).is_err() {
+            return false;
+        }
+        let mut packet = [0; 128];
+        // After an IPv4 header without options: "destination unreachable", "host unreachable".
+        (&machine.refusals)
+            .read(&mut packet)
+            .is_ok_and(|length| packet[..length].get(20..22) == Some(&[3, 1]))
+    }
+
     /// One request over a device's configuration socket.
     fn ask(&self, side: Side, request: &str) -> io::Result<String> {
         let mut stream = &self.machine(side).configuration;
@@ -267,8 +282,8 @@ impl Bench for DevicePair {
         self.machines.iter().all(|machine| machine.tells_senders)
     }
 
-    /// A program behind a TUN interface cannot give a sender an `errno`; it can answer with ICMP. Which of the two
-    /// errors that was is told by the allowed IPs.
+    /// A program behind a TUN interface cannot give a sender an `errno`; it can answer with ICMP, which is waited for
+    /// where it is to be expected. Which of the two errors it stands for is told by the allowed IPs.
     fn ping(&mut self, side: Side) -> Result<u32, SendError> {
         let number = self.pings;
         self.pings += 1;
@@ -283,18 +298,11 @@ impl Bench for DevicePair {
         if !self.tells_senders() {
             return Ok(number);
         }
-        // The device reads its interface before it answers this, so a refusal has come when the answer has.
-        let dump = self.dump(side);
-        let mut packet = [0; 128];
-        let mut refused = false;
-        while let Ok(length) = (&self.machine(side).refusals).read(&mut packet) {
-            // After an IPv4 header without options: "destination unreachable", "host unreachable".
-            refused |= packet[..length].get(20..22) == Some(&[3, 1]);
-        }
-        match dump {
-            _ if !refused => Ok(number),
-            Some(dump) if dump.allowed_ips > 0 => Err(SendError::NoEndpoint),
-            _ => Err(SendError::NoRoute),
+        match self.dump(side) {
+            Some(dump) if dump.allowed_ips > 0 && dump.endpoint.is_some() => Ok(number),
+            Some(dump) if dump.allowed_ips > 0 && self.is_refused(side) => Err(SendError::NoEndpoint),
+            _ if self.is_refused(side) => Err(SendError::NoRoute),
+            _ => Ok(number),
         }
     }
 

@@ -207,6 +207,11 @@ impl dyn Bench + '_ {
         self.other(side).endpoint(self.endpoint(side.other()))
     }
 
+    /// Lets time pass up to an instant; none if that is past.
+    fn run_until(&mut self, end: Instant) {
+        self.run(end.checked_duration_since(self.now()).unwrap_or(ms(0)));
+    }
+
     /// A change of nothing.
     fn touch(&mut self, side: Side) {
         let change = PeerChange { update_only: true, ..PeerChange::new(self.key(side.other())) };
