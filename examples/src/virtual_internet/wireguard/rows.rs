@@ -132,6 +132,8 @@ pub trait Bench {
     fn rebind(&mut self, side: Side) -> SocketAddr;
     /// The device is made anew: same key, no peers, no memory.
     fn restart(&mut self, side: Side);
+    /// What one host's wall clock says.
+    fn wall_clock(&self, side: Side) -> WallClock;
     /// Sets one host's wall clock. False where that cannot be done: the row is then skipped.
     fn set_wall_clock(&mut self, side: Side, seconds: u64) -> bool;
 }

@@ -355,6 +355,28 @@ pub(super) const ROWS: &[Row] = &[
         },
     },
     Row {
+        name: "the_handshake_stamp_is_the_time_of_the_handshake",
+        fact: "latest-handshake is the time when the response came, and data does not move it",
+        seconds: 3,
+        run: |bench| {
+            let before = bench.wall_clock(A);
+            bench.introduce();
+            bench.must_ping(A)?;
+            bench.run(DELAY * 3 + bench.slack());
+            let stamp = bench.must_dump(A)?.last_handshake.map(|stamp| stamp.secs);
+            let after = bench.wall_clock(A);
+            require!(stamp.is_some_and(|at| (before.secs..=after.secs).contains(&at)), "it says {stamp:?}");
+            bench.run(ms(1500));
+            for side in [A, B] {
+                bench.must_ping(side)?;
+                bench.run(DELAY + bench.slack());
+            }
+            let later = bench.must_dump(A)?.last_handshake.map(|stamp| stamp.secs);
+            require!(later == stamp, "it moved from {stamp:?} to {later:?}");
+            Ok(())
+        },
+    },
+    Row {
         name: "the_handshake_stamp_is_wall_clock_time",
         fact: "latest-handshake is the device's own wall clock when the handshake was complete, and stays",
         seconds: 6,
