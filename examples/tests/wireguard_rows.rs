@@ -91,26 +91,26 @@ fn check(name: &str, wireguard: &WireGuardKind, exceptions: &'static [Exception]
 
     let begin = Instant::now();
     let outcomes: Vec<(Row, Outcome)> = std::thread::scope(|scope| {
-        let running = rows.into_iter().scan(Duration::ZERO, |start, row| {
+        let mut start = Duration::ZERO;
+        let mut running = Vec::new();
+        for row in rows {
             if row.seconds > LONGEST && !long && only.is_none() {
-                return Some((row, None));
+                running.push((row, None));
+                continue;
             }
-            let wait = *start;
-            *start += BETWEEN;
             let exception = exceptions.iter().find(|exception| exception.row == row.name);
             let thread = scope.spawn(move || {
-                std::thread::sleep(wait);
+                std::thread::sleep(start);
                 try_row(&row, wireguard, exception)
             });
-            Some((row, Some(thread)))
-        });
-        let running: Vec<_> = running.collect();
-        let outcome = |(row, thread): (Row, Option<std::thread::ScopedJoinHandle<'_, Outcome>>)| {
-            let broken = |_| Outcome::Broken { seen: vec!["it panicked".into()] };
-            let outcome = thread.map_or(Outcome::TooLong, |thread| thread.join().unwrap_or_else(broken));
-            (row, outcome)
+            running.push((row, Some(thread)));
+            start += BETWEEN;
+        }
+        let panicked = |_| Outcome::Broken { seen: vec!["it panicked".into()] };
+        let outcome = |thread: Option<std::thread::ScopedJoinHandle<'_, Outcome>>| {
+            thread.map_or(Outcome::TooLong, |thread| thread.join().unwrap_or_else(panicked))
         };
-        running.into_iter().map(outcome).collect()
+        running.into_iter().map(|(row, thread)| (row, outcome(thread))).collect()
     });
     report(name, &outcomes, begin.elapsed());
     let wrong = |outcome: &Outcome| matches!(outcome, Outcome::Broken { .. } | Outcome::NoException);
