@@ -211,7 +211,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         self.forget_place(place);
         self.peers.remove(place);
         self.rehash();
-        self.note_degree();
+        self.note_degree(now);
         self.refresh_own_soon(now);
         true
     }

@@ -204,7 +204,7 @@ fn run_cold(options: Options) -> bool {
     outcome.all.is_some() && outcome.violations.is_empty()
 }
 
-fn report(cold: &Cold, outcome: &Outcome, took: std::time::Duration) {
+fn report(cold: &Cold, outcome: &Outcome, took: core::time::Duration) {
     let show = |d: Option<Duration>| d.map_or("never".to_string(), |d| format!("{} ms", d.as_millis()));
     let connected = outcome.curve.last().map_or(0, |s| s.connected);
     say!(

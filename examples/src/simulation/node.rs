@@ -319,7 +319,7 @@ impl<const PEERS: usize> Node<PEERS> {
     }
 
     /// Addresses that must never be sent to.
-    fn check_candidate(&mut self, now: Instant, endpoint: SocketAddr, faults: &mut Vec<Violation>) {
+    fn check_candidate(&self, now: Instant, endpoint: SocketAddr, faults: &mut Vec<Violation>) {
         let ip = endpoint.ip();
         let in_mesh = matches!(ip, IpAddr::V4(v4) if v4.octets()[0] == 10);
         let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());

@@ -10,9 +10,7 @@ use super::{
 };
 use crate::{
     Duration, Event,
-    limits::{
-        BUCKETS, DIGEST_STEADY, MAX_INCARNATION_JUMP, RECONCILE_TRIES, RECORD_LIFETIME, RECORD_REFRESH,
-    },
+    limits::{BUCKETS, DIGEST_STEADY, MAX_INCARNATION_JUMP, RECORD_LIFETIME, RECORD_REFRESH},
     record::Order,
     wire::{Entry, Kind, SummaryEntry, SummaryHead},
 };
@@ -254,20 +252,20 @@ fn where_a_part_differs_both_sides_say_what_they_hold() {
     assert_eq!(subjects(&bench, 1), [0]);
 }
 
-/// Peer lists may differ for ever: then so do the digests.
+/// Peer lists may differ for ever: then so do the digests. A reconciliation may be lost, so that there are a few.
 #[test]
 fn a_difference_is_reconciled_a_few_times_and_left_alone_while_it_stands() {
     let mut bench = Bench::<8>::connected(2, [1]);
     bench.advance(Duration::from_secs(5));
-    for digest in [1, 2, 1] {
+    let asked = [1, 1, 1, 2, 2, 2, 2].map(|digest| {
         bench.digest = Some(digest);
         bench.forget();
-        bench.advance(DIGEST_STEADY * 20);
-        let compared = bench.sent_to(1).filter(|sent| sent.has(Kind::Hello)).count();
-        let reconciled = bench.sent_to(1).filter(|sent| sent.has(Kind::Buckets)).count();
-        assert!(compared > 10, "{compared}");
-        assert_eq!(reconciled, RECONCILE_TRIES.into(), "digest {digest}");
-    }
+        bench.advance(DIGEST_STEADY * 2);
+        assert!(bench.sent_to(1).any(|sent| sent.has(Kind::Hello)), "digests are compared");
+        bench.sent_to(1).any(|sent| sent.has(Kind::Buckets))
+    });
+    assert_eq!((asked[0], asked[2]), (true, false), "{asked:?}");
+    assert_eq!((asked[3], asked[6]), (true, false), "{asked:?}");
 }
 
 #[test]
