@@ -255,8 +255,6 @@ pub(crate) struct Link {
     pub(crate) kind: CandidateKind,
     /// The attempt, as the mediator named it.
     pub(crate) attempt: [u8; 4],
-    /// A guess at the round trip to the peer while there is no session, in milliseconds.
-    pub(crate) rtt_guess_ms: u16,
     /// Measured round trip, smoothed; zero for none.
     pub(crate) rtt: Duration,
     /// The Hello that we want echoed, and when it was sent.
@@ -281,6 +279,8 @@ pub(crate) struct Link {
     /// Hellos sent in this phase.
     pub(crate) hellos: u8,
     pub(crate) keepalive: u16,
+    /// A guess at the round trip to the peer while there is no session, in milliseconds; 0 for none.
+    pub(crate) rtt_guess: u16,
     pub(crate) reason: Option<Reason>,
     /// What the last `Waiting` event said.
     pub(crate) told: Option<Reason>,
@@ -307,7 +307,7 @@ impl Link {
             target: None,
             kind: CandidateKind::Roamed,
             attempt: [0; 4],
-            rtt_guess_ms: 0,
+            rtt_guess: 0,
             rtt: Duration::from_ticks(0),
             token: [0; 4],
             token_at: Instant::MIN,
@@ -332,7 +332,7 @@ impl Link {
 
     /// The round trip as far as it is known; `or` where it is not.
     pub(crate) fn rtt_or(&self, or: Duration) -> Duration {
-        let guess = Duration::from_millis(self.rtt_guess_ms.into());
+        let guess = Duration::from_millis(u64::from(self.rtt_guess));
         [self.rtt, guess].into_iter().find(|d| d.as_ticks() > 0).unwrap_or(or)
     }
 }
