@@ -46,6 +46,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
         if peer.view.stamp != 0 {
             // WireGuard has talked to it, perhaps before our restart: a Hello is cheaper than a session.
             peer.link.rx_at = peer.view.rx;
+            if let Some(endpoint) = peer.view.endpoint {
+                peer.remember_good(endpoint);
+            }
             self.enter(place, Phase::Presumed, now.saturating_add(PRESUME));
             self.request(place, Pending::HELLO);
         } else {
