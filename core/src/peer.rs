@@ -234,8 +234,6 @@ impl View {
 #[derive(Clone, Copy)]
 pub(crate) struct Link {
     pub(crate) phase: Phase,
-    /// When this phase is over; `Instant::MAX` for never.
-    pub(crate) deadline: Instant,
     /// When it became connected, or stopped being so.
     pub(crate) since: Instant,
     /// When the present effort began.
@@ -255,8 +253,6 @@ pub(crate) struct Link {
     pub(crate) kind: CandidateKind,
     /// The attempt, as the mediator named it.
     pub(crate) attempt: [u8; 4],
-    /// A guess at the round trip to the peer while there is no session.
-    pub(crate) rtt_guess: Duration,
     /// Measured round trip, smoothed; zero for none.
     pub(crate) rtt: Duration,
     /// The Hello that we want echoed, and when it was sent.
@@ -281,6 +277,8 @@ pub(crate) struct Link {
     /// Hellos sent in this phase.
     pub(crate) hellos: u8,
     pub(crate) keepalive: u16,
+    /// A guess at the round trip to the peer while there is no session, in milliseconds; 0 for none.
+    pub(crate) rtt_guess: u16,
     pub(crate) reason: Option<Reason>,
     /// What the last `Waiting` event said.
     pub(crate) told: Option<Reason>,
@@ -296,7 +294,6 @@ impl Link {
     pub(crate) const fn new() -> Self {
         Self {
             phase: Phase::Idle,
-            deadline: Instant::MAX,
             since: Instant::MIN,
             began: Instant::MIN,
             fired: Instant::MIN,
@@ -307,7 +304,7 @@ impl Link {
             target: None,
             kind: CandidateKind::Roamed,
             attempt: [0; 4],
-            rtt_guess: Duration::from_ticks(0),
+            rtt_guess: 0,
             rtt: Duration::from_ticks(0),
             token: [0; 4],
             token_at: Instant::MIN,
@@ -332,7 +329,8 @@ impl Link {
 
     /// The round trip as far as it is known; `or` where it is not.
     pub(crate) fn rtt_or(&self, or: Duration) -> Duration {
-        [self.rtt, self.rtt_guess].into_iter().find(|d| d.as_ticks() > 0).unwrap_or(or)
+        let guess = Duration::from_millis(u64::from(self.rtt_guess));
+        [self.rtt, guess].into_iter().find(|d| d.as_ticks() > 0).unwrap_or(or)
     }
 }
 

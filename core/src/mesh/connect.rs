@@ -314,7 +314,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         peer.link.attempt = intro.attempt;
         peer.link.round = peer.link.round.max(intro.round);
         peer.link.via = from;
-        peer.link.rtt_guess = rtt;
+        peer.link.rtt_guess = intro.rtt_ms.min(MAX_WAIT.as_millis() as u16);
         peer.link.asked = 0;
         peer.link.rx_at = peer.view.rx;
         peer.link.stamp_at = peer.view.stamp;

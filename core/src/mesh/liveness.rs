@@ -75,7 +75,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             self.busy = true;
             self.set_keepalive(place);
             self.readings.want();
-            self.note_degree();
+            self.note_degree(now);
             self.synchronise(place);
             self.mediator_appeared(place, now);
             self.schedule_digest(now);
@@ -161,7 +161,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         self.enter(place, Phase::Idle, Instant::MAX);
         if was_live {
             self.busy = true;
-            self.note_degree();
+            self.note_degree(now);
             self.refresh_own_soon(now);
         }
         self.pursue(place, now);
@@ -187,6 +187,6 @@ impl<const PEERS: usize> Mesh<PEERS> {
             let at = now.saturating_add(Duration::from_secs(5));
             self.enter(place, Phase::Mute, at);
         }
-        self.note_degree();
+        self.note_degree(now);
     }
 }

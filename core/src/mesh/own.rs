@@ -83,7 +83,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
     }
 
     /// A link came or went. Those few peers that we said we depend on, or now do, are told.
-    pub(super) fn note_degree(&mut self) {
+    pub(super) fn note_degree(&mut self, now: Instant) {
+        self.refresh_own_soon(now);
         let connected = self.live_count() >= LEAF_DEGREE;
         if core::mem::replace(&mut self.own.well_connected, connected) == connected {
             return;
@@ -137,7 +138,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         }
         let before = &self.own.claim;
         let urgent = claim.endpoints != before.endpoints || claim.port != before.port;
-        let detail = claim.nat() != before.nat();
+        let detail = claim.nat() != before.nat() || claim.degree != before.degree;
         let waited = self.own.detail_since.is_some_and(|at| now >= at.saturating_add(DETAIL_DELAY));
         if urgent || (detail && waited) {
             self.own.detail_since = None;

@@ -147,10 +147,11 @@ fn golden_introductions() {
         rtt_ms: 5,
         about: key(2),
         seen: Some(at("203.0.113.9:1024")),
+        flags: Intro::STALE,
     };
-    golden(Kind::Intro, &intro, "08 3100 09080706 01 01 8201 05 K2 01 00 cb007109 8008");
+    golden(Kind::Intro, &intro, "08 3200 09080706 01 01 8201 05 K2 01 00 cb007109 8008 01");
     let unseen = Intro { seen: None, role: Role::Listen.to_wire(), ..intro };
-    golden(Kind::Intro, &unseen, "08 2a00 09080706 01 02 8201 05 K2 00");
+    golden(Kind::Intro, &unseen, "08 2b00 09080706 01 02 8201 05 K2 00 01");
     let nack = IntroNack { target: key(3), reason: IntroNack::BUSY, retry_ms: 250 };
     golden(Kind::IntroNack, &nack, "09 2300 K3 02 fa01");
 }
@@ -184,8 +185,16 @@ fn every_type_has_its_number_and_no_other_is_known() {
 
 #[test]
 fn roles_of_later_versions_are_unknown() {
-    let intro =
-        |role| Intro { attempt: [0; 4], round: 1, role, wait_ms: 0, rtt_ms: 0, about: key(1), seen: None };
+    let intro = |role| Intro {
+        attempt: [0; 4],
+        round: 1,
+        role,
+        wait_ms: 0,
+        rtt_ms: 0,
+        about: key(1),
+        seen: None,
+        flags: 0,
+    };
     for role in [Role::Initiate, Role::Open, Role::Listen] {
         assert_eq!(intro(role.to_wire()).role(), Some(role));
     }
@@ -351,7 +360,7 @@ proptest! {
         same(&SummaryHead { bucket: x, complete })?;
         same(&SummaryEntry { id, order, check })?;
         same(&IntroReq { target: a, round: x, flags: y })?;
-        same(&Intro { attempt: token, round: x, role: y, wait_ms, rtt_ms, about: b, seen })?;
+        same(&Intro { attempt: token, round: x, role: y, wait_ms, rtt_ms, about: b, seen, flags: z })?;
         same(&IntroNack { target: c, reason: z, retry_ms: wait_ms })?;
         same(&Ask { token, asker: a, to: b, about: c })?;
         same(&Tell { token, asker: a, teller: b, about: c, state: x, reason: y, endpoint: seen, since_s })?;

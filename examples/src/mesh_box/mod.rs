@@ -19,6 +19,7 @@
 //!
 //! It is no container runtime: nodes share the machine's files, processes and clock.
 
+mod bench;
 mod channel;
 mod cli;
 mod daemon;
@@ -42,6 +43,7 @@ mod wireguard;
 
 use std::process::ExitCode;
 
+pub use self::bench::DevicePair;
 pub use self::cli::main;
 pub use self::daemon::build_daemon;
 pub use self::error::{BoxError, Closed};
@@ -66,6 +68,7 @@ pub fn run_if_part() -> Option<ExitCode> {
         std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     let (word, rest) = arguments.split_first()?;
     let outcome = match word.as_str() {
+        bench::WORD => bench::run(rest),
         node_process::WORD => node_process::run(rest),
         device::WORD => Err(device::run(rest)),
         launch::WORD => Err(launch::run(rest)),

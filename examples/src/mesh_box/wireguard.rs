@@ -231,7 +231,8 @@ fn uapi(request: &str) -> io::Result<String> {
     }
 }
 
-fn parse_peers(answer: &str) -> Option<Vec<PeerStatus>> {
+/// The peers in the answer to a `get=1`; `None` for what is none.
+pub(crate) fn parse_peers(answer: &str) -> Option<Vec<PeerStatus>> {
     let mut peers: Vec<PeerStatus> = Vec::new();
     for line in answer.lines().filter(|line| !line.is_empty()) {
         let (key, value) = line.split_once('=')?;

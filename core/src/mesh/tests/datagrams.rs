@@ -313,7 +313,8 @@ fn any_frame() -> impl Strategy<Value = Frame> {
                 wait_ms,
                 rtt_ms,
                 about,
-                seen
+                seen,
+                flags: round & 1,
             })
         ),
         (some_key(), 0u8..4, any::<u16>())

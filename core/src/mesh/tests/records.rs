@@ -252,19 +252,20 @@ fn where_a_part_differs_both_sides_say_what_they_hold() {
     assert_eq!(subjects(&bench, 1), [0]);
 }
 
-/// Peer lists may differ for ever: then so do the digests.
+/// Peer lists may differ for ever: then so do the digests. A reconciliation may be lost, so that there are a few.
 #[test]
-fn a_difference_is_reconciled_once_and_left_alone_while_it_stands() {
+fn a_difference_is_reconciled_a_few_times_and_left_alone_while_it_stands() {
     let mut bench = Bench::<8>::connected(2, [1]);
     bench.advance(Duration::from_secs(5));
-    let asked = [1, 1, 1, 2, 2, 1].map(|digest| {
+    let asked = [1, 1, 1, 2, 2, 2, 2].map(|digest| {
         bench.digest = Some(digest);
         bench.forget();
         bench.advance(DIGEST_STEADY * 2);
         assert!(bench.sent_to(1).any(|sent| sent.has(Kind::Hello)), "digests are compared");
         bench.sent_to(1).any(|sent| sent.has(Kind::Buckets))
     });
-    assert_eq!(asked, [true, false, false, true, false, true]);
+    assert_eq!((asked[0], asked[2]), (true, false), "{asked:?}");
+    assert_eq!((asked[3], asked[6]), (true, false), "{asked:?}");
 }
 
 #[test]

@@ -393,10 +393,10 @@ impl Peer {
         self.endpoint = Some(from);
         self.rx_bytes += bytes.len() as u64;
         // The first data on a session that we answered for: now both ends have it.
-        if let Some((_, born)) = self.unconfirmed.take_if(|(index, _)| Some(*index) == index_at(bytes, 4)) {
+        let confirmed = self.unconfirmed.take_if(|(index, _)| Some(*index) == index_at(bytes, 4));
+        if let Some((_, born)) = confirmed {
             self.session = Some(Session { born, initiator: false });
             self.handshake_complete();
-            self.flush(now, wire);
         }
         let last_minute = REJECT_AFTER_TIME - KEEPALIVE_TIMEOUT - REKEY_TIMEOUT;
         let old = self.session.as_ref().is_some_and(|s| s.initiator && now - s.born >= last_minute);
@@ -404,15 +404,18 @@ impl Peer {
             self.start_handshake(now, wire);
         }
         self.authenticated_received(now);
-        if packet.is_empty() {
-            return;
+        if !packet.is_empty() {
+            if self.timers[Timer::Keepalive as usize].is_none() {
+                self.arm(Timer::Keepalive, now, KEEPALIVE_TIMEOUT);
+            } else {
+                self.need_another_keepalive = true;
+            }
+            wire.deliver(&self.key, packet);
         }
-        if self.timers[Timer::Keepalive as usize].is_none() {
-            self.arm(Timer::Keepalive, now, KEEPALIVE_TIMEOUT);
-        } else {
-            self.need_another_keepalive = true;
+        // Last, so that it counts as the answer to what has just come.
+        if confirmed.is_some() {
+            self.flush(now, wire);
         }
-        wire.deliver(&self.key, packet);
     }
 
     fn handshake_complete(&mut self) {

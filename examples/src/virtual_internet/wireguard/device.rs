@@ -433,9 +433,11 @@ impl Device {
         peer.keypairs.add(Keypair::new(response.receiver, response.sender, session, now, true));
         self.session_derived(now, slot);
         self.handshake_complete(now, slot);
+        // Before what is sent now: packets are encrypted and sent by other threads, which are not that fast. So first
+        // data that is not answered makes a new handshake, as any does.
+        self.received(now, slot, RESPONSE);
         // Sends what waits, or else a keepalive: the responder may not send before it has heard one.
         self.send_keepalive(now, slot);
-        self.received(now, slot, RESPONSE);
     }
 
     fn data_arrived(&mut self, now: u64, from: SocketAddr, data: &Data<'_>) {
@@ -456,17 +458,27 @@ impl Device {
         }
         let peer = self.at(slot);
         peer.endpoint = Some(from);
-        if peer.keypairs.confirm(data.receiver) {
+        let confirmed = peer.keypairs.confirm(data.receiver);
+        if confirmed {
             self.handshake_complete(now, slot);
-            self.send_staged(now, slot);
         }
         self.refresh_before_the_end(now, slot);
         let length = data.payload.len() + DATA_OVERHEAD;
         if data.payload.is_empty() {
-            return self.received(now, slot, length);
+            self.received(now, slot, length);
+        } else {
+            self.received(now, slot, 0);
+            self.data_received(now, slot);
+            self.deliver(slot, data, length);
         }
-        self.received(now, slot, 0);
-        self.data_received(now, slot);
+        // Last, for the reason given at a response: what is sent now answers what has just come.
+        if confirmed {
+            self.send_staged(now, slot);
+        }
+    }
+
+    /// Lets a packet out of the tunnel if it comes from one of the peer's addresses.
+    fn deliver(&mut self, slot: u16, data: &Data<'_>, length: usize) {
         match ip::addresses(data.payload) {
             Some((src, _, end)) if self.allowed_ips.lookup(src) == Some(slot) => {
                 let peer = self.at(slot);

@@ -106,6 +106,10 @@ pub trait Bench {
     fn endpoint(&self, side: Side) -> SocketAddr;
     /// One configuration message.
     fn configure(&mut self, side: Side, changes: &[PeerChange]);
+    /// Whether a sender is told when its packet goes nowhere. If not, [`Bench::ping`] never fails.
+    fn tells_senders(&self) -> bool {
+        true
+    }
     /// Sends one small UDP or echo packet into a side's tunnel, to the other's mesh address. Its 28 bytes of headers
     /// carry 4: the number, which is returned and counts from 0 per bench.
     ///
@@ -128,6 +132,8 @@ pub trait Bench {
     fn rebind(&mut self, side: Side) -> SocketAddr;
     /// The device is made anew: same key, no peers, no memory.
     fn restart(&mut self, side: Side);
+    /// What one host's wall clock says.
+    fn wall_clock(&self, side: Side) -> WallClock;
     /// Sets one host's wall clock. False where that cannot be done: the row is then skipped.
     fn set_wall_clock(&mut self, side: Side, seconds: u64) -> bool;
 }
@@ -201,6 +207,11 @@ impl dyn Bench + '_ {
     /// The same with its endpoint.
     fn other_at_its_endpoint(&self, side: Side) -> PeerChange {
         self.other(side).endpoint(self.endpoint(side.other()))
+    }
+
+    /// Lets time pass up to an instant; none if that is past.
+    fn run_until(&mut self, end: Instant) {
+        self.run(end.checked_duration_since(self.now()).unwrap_or(ms(0)));
     }
 
     /// A change of nothing.

@@ -150,9 +150,9 @@ pub(super) const ROWS: &[Row] = &[
             bench.run(ms(4800));
             bench.must_ping(B)?;
             require!(bench.count(B, Kind::Initiation, start) == 0, "B initiated within 5 s of its response");
-            bench.run(start + secs(5) + ms(10) - bench.now());
+            bench.run_until(start + secs(5) + ms(10));
             bench.must_ping(B)?;
-            bench.run(ms(10));
+            bench.run(ms(10) + bench.slack());
             require!(bench.count(B, Kind::Initiation, start) == 1, "B did not initiate after 5 s");
             Ok(())
         },
@@ -185,14 +185,14 @@ pub(super) const ROWS: &[Row] = &[
             bench.run(secs(3));
             // B's initiation reaches A; A's response is lost. It stamps A's clock at 3 s.
             bench.configure(B, &[bench.other_at_its_endpoint(B).keepalive(25)]);
-            bench.run(DELAY * 2);
+            bench.run(DELAY * 2 + bench.slack());
             require!(bench.count(A, Kind::Response, start) == 1, "A did not respond");
             bench.cut(B, true);
             bench.run(secs(15));
             let sent = bench.count(A, Kind::Initiation, start);
             require!(sent == 1, "{sent} initiations of A: its retransmission was made or armed again");
             bench.must_ping(A)?;
-            bench.run(ms(10));
+            bench.run(ms(10) + bench.slack());
             require!(bench.count(A, Kind::Initiation, start) == 2, "new traffic does not wake it");
             Ok(())
         },
@@ -220,7 +220,7 @@ pub(super) const ROWS: &[Row] = &[
             );
             bench.run(ms(2500));
             bench.touch(A);
-            bench.run(ms(10));
+            bench.run(ms(10) + bench.slack());
             require!(bench.count(A, Kind::Initiation, start) == 2, "no initiation from a set after 8.3 s");
             Ok(())
         },
@@ -242,7 +242,7 @@ pub(super) const ROWS: &[Row] = &[
                 require!(sent == (1, 1), "{side:?} sent (initiations, responses) {sent:?}");
                 require!(!bench.has_handshake(side), "{side:?} has a session");
             }
-            bench.run(start + secs(5) - bench.now());
+            bench.run_until(start + secs(5));
             require!(!bench.has_handshake(A) && !bench.has_handshake(B), "a session within 5 s");
             Ok(())
         },
@@ -351,6 +351,28 @@ pub(super) const ROWS: &[Row] = &[
             bench.re_add(A, bench.other_at_its_endpoint(A).keepalive(25));
             bench.run(ms(300) + bench.slack());
             require!(bench.has_handshake(A), "the re-added peer still refuses the old clock");
+            Ok(())
+        },
+    },
+    Row {
+        name: "the_handshake_stamp_is_the_time_of_the_handshake",
+        fact: "latest-handshake is the time when the response came, and data does not move it",
+        seconds: 3,
+        run: |bench| {
+            let before = bench.wall_clock(A);
+            bench.introduce();
+            bench.must_ping(A)?;
+            bench.run(DELAY * 3 + bench.slack());
+            let stamp = bench.must_dump(A)?.last_handshake.map(|stamp| stamp.secs);
+            let after = bench.wall_clock(A);
+            require!(stamp.is_some_and(|at| (before.secs..=after.secs).contains(&at)), "it says {stamp:?}");
+            bench.run(ms(1500));
+            for side in [A, B] {
+                bench.must_ping(side)?;
+                bench.run(DELAY + bench.slack());
+            }
+            let later = bench.must_dump(A)?.last_handshake.map(|stamp| stamp.secs);
+            require!(later == stamp, "it moved from {stamp:?} to {later:?}");
             Ok(())
         },
     },

@@ -93,4 +93,22 @@ pub(super) const ROWS: &[Row] = &[
             Ok(())
         },
     },
+    Row {
+        name: "what_waited_at_the_responder_answers_the_first_data",
+        fact: "packets that the first data lets a responder send count as its answer: no keepalive follows",
+        seconds: 11,
+        run: |bench| {
+            bench.introduce();
+            let first = bench.must_ping(A)?;
+            bench.run(DELAY * 3 / 2);
+            // The response is on its way. B's packet must wait for A's.
+            let second = bench.must_ping(B)?;
+            bench.run(DELAY * 3 + bench.slack());
+            require!(bench.has_heard(B, first) && bench.has_heard(A, second), "the pings did not arrive");
+            bench.run(ms(10_500));
+            let sent = [A, B].map(|side| bench.count(side, Kind::Keepalive, Instant::MIN));
+            require!(sent == [1, 0], "A and B sent {sent:?} keepalives");
+            Ok(())
+        },
+    },
 ];

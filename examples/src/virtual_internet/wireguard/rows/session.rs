@@ -47,9 +47,11 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "a_stale_session_is_made_anew_15_s_after_unanswered_data",
         fact: "when the peer has forgotten the session, that shows 15 s after sending data and hearing nothing",
-        seconds: 40,
+        seconds: 50,
         run: |bench| {
             bench.connect()?;
+            // By then B has answered with a keepalive.
+            bench.run(secs(11));
             bench.restart(B);
             bench.configure(B, &[bench.other(B)]);
             let start = bench.now();
@@ -68,6 +70,25 @@ pub(super) const ROWS: &[Row] = &[
             );
             require!(bench.count(B, Kind::Response, sent) == 1, "B did not respond");
             require!(!bench.has_heard(B, number), "what was sent in between arrived");
+            Ok(())
+        },
+    },
+    Row {
+        name: "data_that_waited_for_its_session_counts_as_unanswered",
+        fact: "the same holds for the very first data, although it is sent on receiving a response",
+        seconds: 17,
+        run: |bench| {
+            bench.introduce();
+            bench.must_ping(A)?;
+            bench.run(DELAY * 3 + bench.slack());
+            require!(bench.is_connected(), "no session");
+            let sent = bench.sent(A, Kind::Data, Instant::MIN).first().map_or(Instant::MIN, |seen| seen.at);
+            bench.cut(B, true);
+            bench.run_until(sent + secs(15) + ms(334) + bench.slack());
+            let again = bench.sent(A, Kind::Initiation, sent);
+            require!(again.len() == 1, "{} new initiations", again.len());
+            let due = (secs(15), secs(15) + ms(334));
+            require!(bench.within(again[0].at, sent, due.0, due.1), "it left {:?}", again[0].at);
             Ok(())
         },
     },

@@ -188,6 +188,10 @@ impl Bench for Model {
         *self.device(side) = Device::new(key, self.port[side as usize], seed);
     }
 
+    fn wall_clock(&self, side: Side) -> WallClock {
+        self.devices[side as usize].wall_clock(self.now)
+    }
+
     fn set_wall_clock(&mut self, side: Side, seconds: u64) -> bool {
         let now = self.now;
         self.device(side).set_wall_clock(now, WallClock { secs: seconds, nanos: 0 });
@@ -235,6 +239,7 @@ row_tests! {
     an_old_timestamp_is_a_replay
     a_readded_peer_forgets_the_replay_stamp
     a_clock_that_went_back_is_refused_but_may_respond
+    the_handshake_stamp_is_the_time_of_the_handshake
     the_handshake_stamp_is_wall_clock_time
     an_endpoint_change_while_pending_is_only_stored
     remove_and_add_passes_the_5_s
@@ -250,9 +255,11 @@ row_tests! {
     keepalive_from_n_to_m_sends_nothing
     a_persistent_keepalive_comes_after_n_seconds_of_silence
     who_only_receives_sends_a_keepalive_after_10_s
+    what_waited_at_the_responder_answers_the_first_data
     bytes_are_counted_whole
     the_queue_keeps_the_newest_128
     a_stale_session_is_made_anew_15_s_after_unanswered_data
+    data_that_waited_for_its_session_counts_as_unanswered
     only_the_initiator_makes_a_new_session_after_120_s
     a_session_of_180_s_is_not_used
     the_responder_may_begin_a_new_session_after_180_s
