@@ -9,7 +9,21 @@ cache=${WGAUTOMESH_CI_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/wgautomesh-ci}
 
 # A fresh clone (CI) builds into the cache, so that dependencies are not built again for each; a developer's own clone
 # keeps to its own target directory. The scripts add a suffix to this for each kind of build that wants its own.
-if [ "${CI:-}" = true ]; then target=$cache/target; else target=$PWD/target/ci; fi
+if [ "${CI:-}" = true ]; then
+    target=$cache/target
+    # One run at a time in there; what a run starts is part of it.
+    if [ -z "${WGAUTOMESH_CI_LOCKED:-}" ]; then
+        mkdir -p "$cache"
+        exec 9>"$cache/lock"
+        flock --nonblock 9 || {
+            printf 'another run is using %s; waiting for it\n' "$cache"
+            flock 9
+        }
+        export WGAUTOMESH_CI_LOCKED=1
+    fi
+else
+    target=$PWD/target/ci
+fi
 
 # PyPI carries both as wheels. Pinned: zig's command line and libc stubs change between releases.
 zig_version=0.17.1
