@@ -84,8 +84,12 @@ pub struct Mesh<const PEERS: usize> {
     next: Alarm,
     /// Where the next poll goes on.
     cursor: Place,
-    /// Whether any peer has something pending.
+    /// Peers that have something pending, as far as there is room.
+    due: Deque<Place, 32>,
+    /// Others have too, or one of the queues.
     busy: bool,
+    /// Live peers.
+    live: usize,
     /// Whether WireGuard is to be changed.
     acting: bool,
     leaving: bool,
@@ -146,7 +150,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
             dice: 0,
             next: Alarm::unset(),
             cursor: 0,
+            due: Deque::new(),
             busy: false,
+            live: 0,
             acting: false,
             leaving: false,
             counters: Counters::new(),
@@ -208,6 +214,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         if self.own.place == Some(place) {
             self.own.place = None;
         }
+        self.live -= usize::from(self.peers.get(place).is_some_and(Peer::is_live));
         self.forget_place(place);
         self.peers.remove(place);
         self.rehash();
@@ -255,8 +262,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
                     peer.pending.set(Pending::KEEPALIVE);
                 }
             }
-            peer.link.deadline = Instant::MAX;
         }
+        self.peers.clear_deadlines();
         self.introductions.clear();
         self.refusal = None;
         self.busy = true;
@@ -329,7 +336,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         }
         if !self.leaving {
             for place in 0..self.peers.len() as Place {
-                if self.peers.get(place).is_some_and(|p| p.link.deadline <= now) {
+                if self.peers.deadline(place) <= now {
                     self.link_timeout(place, now);
                 }
             }
@@ -413,8 +420,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
         self.peers.get(self.own.place?)
     }
 
-    fn live_count(&self) -> usize {
-        self.peers.iter().filter(|(_, p)| p.is_live()).count()
+    const fn live_count(&self) -> usize {
+        self.live
     }
 
     /// Something is pending for a peer.
@@ -423,8 +430,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
             && (!self.leaving || what.has(Pending::BYE))
         {
             peer.pending.set(what);
-            self.busy = true;
             self.acting |= what.has(Pending::ACTIONS);
+            // Beyond what is noted here, all peers are looked through.
+            self.busy |= self.due.push_back(place).is_err();
         }
     }
 
@@ -435,8 +443,10 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 trace!("{} {:?} -> {:?}", LogKey(&peer.key), LogPhase(peer.link.phase), LogPhase(phase));
                 peer.link.hellos = 0;
             }
-            peer.link.phase = phase;
-            peer.link.deadline = deadline;
+            let was_live = core::mem::replace(&mut peer.link.phase, phase).is_live();
+            // One at most, and it was counted when it came up.
+            self.live = self.live + usize::from(phase.is_live()) - usize::from(was_live);
+            self.peers.set_deadline(place, deadline);
             self.arm(deadline);
         }
     }
@@ -447,7 +457,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
     }
 
     fn recompute_next(&mut self, _now: Instant) {
-        let links = self.peers.iter().map(|(_, p)| p.link.deadline).min().unwrap_or(Instant::MAX);
+        let links = self.peers.next_deadline();
         self.next.set(links.min(self.news.report_at.at()).min(self.news.waiting_at.at()));
         if !self.leaving {
             self.next.set_by(self.readings.next.at().min(self.gossip.next()).min(self.own.next()));
@@ -530,6 +540,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 self.busy = true;
             }
         }
+        self.live = 0;
+        self.peers.clear_deadlines();
         self.introductions.clear();
         self.reconciling.clear();
         self.readings = Readings::new();

@@ -234,8 +234,6 @@ impl View {
 #[derive(Clone, Copy)]
 pub(crate) struct Link {
     pub(crate) phase: Phase,
-    /// When this phase is over; `Instant::MAX` for never.
-    pub(crate) deadline: Instant,
     /// When it became connected, or stopped being so.
     pub(crate) since: Instant,
     /// When the present effort began.
@@ -296,7 +294,6 @@ impl Link {
     pub(crate) const fn new() -> Self {
         Self {
             phase: Phase::Idle,
-            deadline: Instant::MAX,
             since: Instant::MIN,
             began: Instant::MIN,
             fired: Instant::MIN,

@@ -2,6 +2,7 @@
 
 use core::{net::IpAddr, ops::Range};
 
+use embassy_time::Instant;
 use heapless::Vec;
 
 use crate::{
@@ -15,6 +16,9 @@ use crate::{
 /// Look-ups by key and by address are binary searches over two orders of 2 B per peer.
 pub(crate) struct Table<const PEERS: usize> {
     peers: Vec<Peer, PEERS>,
+    /// When each peer's phase is over; `Instant::MAX` for never. Beside the peers rather than in them: the next one is looked
+    /// for all the time, and a peer is large.
+    deadlines: Vec<Instant, PEERS>,
     by_key: Vec<Place, PEERS>,
     by_address: Vec<Place, PEERS>,
 }
@@ -23,7 +27,7 @@ impl<const PEERS: usize> Table<PEERS> {
     pub(crate) const fn new() -> Self {
         // A place is a u16, and its highest value means "nobody".
         const { assert!(PEERS > 0 && PEERS < Place::MAX as usize) };
-        Self { peers: Vec::new(), by_key: Vec::new(), by_address: Vec::new() }
+        Self { peers: Vec::new(), deadlines: Vec::new(), by_key: Vec::new(), by_address: Vec::new() }
     }
 
     /// Adds a peer and returns its place.
@@ -39,9 +43,12 @@ impl<const PEERS: usize> Table<PEERS> {
         let peer = Peer::new(key, address);
         let place = if let Some(free) = self.peers.iter().position(|p| p.vacant) {
             self.peers[free] = peer;
+            self.set_deadline(free as Place, Instant::MAX);
             free
         } else {
             self.peers.push(peer).map_err(|_| AddPeerError::Full)?;
+            // There is room for as many as there are peers.
+            let _ = self.deadlines.push(Instant::MAX);
             self.peers.len() - 1
         };
         let place = place as Place;
@@ -55,6 +62,7 @@ impl<const PEERS: usize> Table<PEERS> {
     pub(crate) fn remove(&mut self, place: Place) {
         if let Some(peer) = self.peers.get_mut(usize::from(place)) {
             peer.vacant = true;
+            self.set_deadline(place, Instant::MAX);
             self.by_key.retain(|p| *p != place);
             self.by_address.retain(|p| *p != place);
         }
@@ -63,6 +71,26 @@ impl<const PEERS: usize> Table<PEERS> {
     /// Places in use or once in use: 0 to this.
     pub(crate) fn len(&self) -> usize {
         self.peers.len()
+    }
+
+    /// When a peer's phase is over; `Instant::MAX` for never.
+    pub(crate) fn deadline(&self, place: Place) -> Instant {
+        self.deadlines.get(usize::from(place)).copied().unwrap_or(Instant::MAX)
+    }
+
+    pub(crate) fn set_deadline(&mut self, place: Place, at: Instant) {
+        if let Some(deadline) = self.deadlines.get_mut(usize::from(place)) {
+            *deadline = at;
+        }
+    }
+
+    /// The first of all deadlines.
+    pub(crate) fn next_deadline(&self) -> Instant {
+        self.deadlines.iter().copied().min().unwrap_or(Instant::MAX)
+    }
+
+    pub(crate) fn clear_deadlines(&mut self) {
+        self.deadlines.fill(Instant::MAX);
     }
 
     pub(crate) fn get(&self, place: Place) -> Option<&Peer> {

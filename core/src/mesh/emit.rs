@@ -30,15 +30,11 @@ impl<const PEERS: usize> Mesh<PEERS> {
             return Some(Output::Event(event));
         }
         // A reading must show what was done before it was asked for.
-        if core::mem::take(&mut self.acting) {
-            for place in 0..self.peers.len() as Place {
-                if let Some(action) = self.next_action(place)
-                    && let Some(peer) = self.peers.get(place)
-                {
-                    self.acting = true;
-                    return Some(Output::Peer { key: peer.key, action });
-                }
-            }
+        if core::mem::take(&mut self.acting)
+            && let Some(output) = self.next_act()
+        {
+            self.acting = true;
+            return Some(output);
         }
         if self.readings.wanted && self.interface.is_some() && !self.leaving {
             self.readings.wanted = false;
@@ -50,8 +46,16 @@ impl<const PEERS: usize> Mesh<PEERS> {
         if let Some(key) = self.gossip.removed.pop_front() {
             return Some(Output::Peer { key, action: PeerAction::Remove });
         }
+        while let Some(place) = self.due.front().copied() {
+            if let Some(output) = self.poll_peer(place, now, rng, buffer) {
+                return Some(output);
+            }
+            self.due.pop_front();
+        }
         if !self.busy {
-            return None;
+            self.end_batches();
+            // That nothing could be sent may be news.
+            return self.next_news(now).map(Output::Event);
         }
         let places = self.peers.len() as Place;
         for _ in 0..places {
@@ -68,6 +72,21 @@ impl<const PEERS: usize> Mesh<PEERS> {
         self.busy = false;
         // That nothing could be sent may be news.
         self.next_news(now).map(Output::Event)
+    }
+
+    /// The next change to WireGuard: of a peer that is noted, else of any.
+    fn next_act(&mut self) -> Option<Output> {
+        let noted = self.due.len();
+        let all = if self.busy { self.peers.len() } else { 0 };
+        for turn in 0..noted + all {
+            let place = self.due.iter().nth(turn).copied().unwrap_or((turn.saturating_sub(noted)) as Place);
+            if let Some(action) = self.next_action(place)
+                && let Some(peer) = self.peers.get(place)
+            {
+                return Some(Output::Peer { key: peer.key, action });
+            }
+        }
+        None
     }
 
     fn next_news(&mut self, now: Instant) -> Option<Event> {

@@ -34,6 +34,8 @@ pub(super) struct Gossip {
     digest_interval: Duration,
     /// When ages are looked at.
     expiry_at: Alarm,
+    /// Records are marked for a batch.
+    batches: bool,
     /// Peers that we added to WireGuard and that were dropped from the configuration.
     pub(super) removed: Deque<PublicKey, 16>,
 }
@@ -53,6 +55,7 @@ impl Gossip {
             digest_at: Alarm::unset(),
             digest_interval: Duration::from_ticks(0),
             expiry_at: Alarm::unset(),
+            batches: false,
             removed: Deque::new(),
         }
     }
@@ -307,6 +310,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 self.own.listed = true;
                 if self.own.claim.order.is_newer_than(entry.order) {
                     self.own.wanted_by_others = true;
+                    self.gossip.batches = true;
                     self.request(from, Pending::REPLY);
                 } else {
                     // A newer record of ourselves: left behind by a higher incarnation.
@@ -325,10 +329,12 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 self.request(from, Pending::PULL);
             } else if ours.is_newer_than(entry.order) {
                 peer.held.wanted_by_others = true;
+                self.gossip.batches = true;
                 self.request(from, Pending::REPLY);
             } else if entry.check != check(peer.held.hash) {
                 // Two records at odds: the hash decides, once both have seen both.
                 peer.held.wanted_by_others = true;
+                self.gossip.batches = true;
                 self.request(from, Pending::REPLY);
             }
         }
@@ -340,6 +346,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             let here = peer.held.claim.is_some() && !peer.us;
             if here && !peer.held.listed && head.complete {
                 peer.held.wanted_by_others = true;
+                self.gossip.batches = true;
                 missing = true;
             }
             peer.held.listed = false;
@@ -347,6 +354,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let own_here = self.own_key().is_some_and(|k| bucket(&k) == usize::from(head.bucket));
         if own_here && !self.own.listed && head.complete {
             self.own.wanted_by_others = true;
+            self.gossip.batches = true;
             missing = true;
         }
         self.own.listed = false;
@@ -362,12 +370,14 @@ impl<const PEERS: usize> Mesh<PEERS> {
             let Ok(id) = id.try_into().map(u64::from_be_bytes) else { continue };
             if own_short == Some(id) {
                 self.own.wanted_by_others = true;
+                self.gossip.batches = true;
                 self.request(from, Pending::REPLY);
             } else if let Some(place) = self.peers.find_short(id)
                 && let Some(peer) = self.peers.get_mut(place)
                 && peer.held.claim.is_some()
             {
                 peer.held.wanted_by_others = true;
+                self.gossip.batches = true;
                 self.request(from, Pending::REPLY);
             }
         }
@@ -412,6 +422,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             self.gossip.push_at.set(now.saturating_add(PUSH_DELAY));
             return;
         }
+        self.gossip.batches = true;
         self.own.pushing = core::mem::take(&mut self.own.fresh);
         for (_, peer) in self.peers.iter_mut() {
             peer.held.pushing = core::mem::take(&mut peer.held.fresh);
@@ -504,6 +515,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
 
     /// All copies of a batch are out.
     pub(super) fn end_batches(&mut self) {
+        if !core::mem::take(&mut self.gossip.batches) {
+            return;
+        }
         if !self.peers.iter().any(|(_, p)| p.pending.has(Pending::PUSH)) {
             self.own.pushing = false;
             self.peers.iter_mut().for_each(|(_, p)| p.held.pushing = false);

@@ -101,6 +101,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         self.readings.at = now;
         self.readings.wanted = false;
         for place in 0..self.peers.len() as Place {
+            let deadline = self.peers.deadline(place);
             let Some(peer) = self.peers.get_mut(place) else { continue };
             let view = &mut peer.view;
             view.owns_address = view.seen && view.best_prefix > 0 && view.best_is_own;
@@ -117,7 +118,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 peer.link.reason = None;
             }
             let new = peer.link.phase == Phase::Idle
-                && (freed || (peer.link.deadline == Instant::MAX && peer.link.round == 0))
+                && (freed || (deadline == Instant::MAX && peer.link.round == 0))
                 && peer.link.reason.is_none();
             self.settle_peer(place, now);
             if first || new {
@@ -220,6 +221,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
 
     /// The interface gets the peer, or its mesh address, if it has not.
     fn settle_peer(&mut self, place: Place, now: Instant) {
+        let deadline = self.peers.deadline(place);
         let Some(peer) = self.peers.get_mut(place) else { return };
         if peer.view.address_taken {
             peer.link.reason = Some(Reason::AddressTaken);
@@ -229,7 +231,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             return;
         }
         // An interface that could not be changed a moment ago is tried again together with the next effort.
-        let failed = peer.link.reason == Some(Reason::ActionFailed) && now < peer.link.deadline;
+        let failed = peer.link.reason == Some(Reason::ActionFailed) && now < deadline;
         if !failed && (!peer.view.present || !peer.view.owns_address) {
             if !peer.view.present {
                 peer.view.ours = true;
