@@ -537,6 +537,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             if was_live {
                 peer.pending.set(Pending::LOST);
                 peer.link.reason = Some(crate::Reason::NoInterface);
+                peer.link.told = peer.link.reason;
                 self.busy = true;
             }
         }

@@ -432,7 +432,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 } else if link.initiator {
                     self.fire_soon(place, now);
                 } else {
-                    self.next_round(place, now);
+                    self.end_round(place, now);
                 }
             }
             Phase::Greeting => self.greeting_timeout(place, now),
@@ -623,7 +623,11 @@ impl<const PEERS: usize> Mesh<PEERS> {
     }
 
     fn heard(&mut self, place: Place, now: Instant, rtt: Duration) {
-        self.enter(place, Phase::Heard, now.saturating_add(patience(rtt)));
+        let initiator = self.peers.get(place).is_some_and(|p| p.link.initiator);
+        // Who is to initiate waits for no longer than it must; who is not has nothing better to do, and on a busy machine a
+        // handshake takes its time.
+        let after = if initiator { patience(rtt) } else { self.round_length(rtt) };
+        self.enter(place, Phase::Heard, now.saturating_add(after));
     }
 
     /// Both sides' initiations have crossed: the lower key gives way, the higher fires again.

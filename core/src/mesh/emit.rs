@@ -540,8 +540,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let key = peer.key;
         let endpoint = peer.view.endpoint.map(SocketAddr::from);
         if peer.pending.take(Pending::LOST) {
-            let reason = peer.link.reason.unwrap_or(Reason::Silent);
-            peer.link.told = Some(reason);
+            // What it was lost by: an effort to mend it is under way already.
+            let reason = peer.link.told.unwrap_or(Reason::Silent);
             return Some(Event::Lost { key, reason });
         }
         if peer.pending.take(Pending::ATTEMPT) {

@@ -36,12 +36,24 @@ impl<const PEERS: usize> Mesh<PEERS> {
     pub(super) fn greeting_timeout(&mut self, place: Place, now: Instant) {
         let Some(peer) = self.peers.get_mut(place) else { return };
         peer.link.hellos = peer.link.hellos.saturating_add(1);
-        if peer.link.hellos > 4 {
-            return self.mute(place, now);
+        match peer.link.hellos {
+            0..=2 => {
+                let after = HELLO_REPEATS[1] * u32::from(peer.link.hellos);
+                self.request(place, Pending::HELLO);
+                self.enter(place, Phase::Greeting, now.saturating_add(after));
+            }
+            3 => {
+                // Whether there is a session at all is for a reading to tell.
+                self.readings.want();
+                self.enter(place, Phase::Greeting, now.saturating_add(HELLO_REPEATS[0]));
+            }
+            // What came was the last of a session that a re-add of ours had just ended.
+            _ if peer.view.stamp == 0 => {
+                peer.link.reason = Some(Reason::NoAnswer);
+                self.pursue(place, now);
+            }
+            _ => self.mute(place, now),
         }
-        let after = HELLO_REPEATS[1] * u32::from(peer.link.hellos);
-        self.request(place, Pending::HELLO);
-        self.enter(place, Phase::Greeting, now.saturating_add(after));
     }
 
     /// The peer has echoed our Hello.
@@ -154,6 +166,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         link.doubt_until = if peer.view.present { now.saturating_add(SESSION_DOUBT) } else { Instant::MIN };
         if was_live {
             link.since = now;
+            link.told = Some(reason);
             peer.pending.set(Pending::LOST);
             peer.sees_us_at = None;
         }

@@ -182,7 +182,8 @@ fn run(mut options: Options) -> Result<bool, BoxError> {
     // Made absolute: the nodes are started from here, but a relative path is confusing in a message.
     let daemon = match options.config.daemon.take() {
         Some(path) => std::path::absolute(&path).map_err(BoxError::io("find the daemon"))?,
-        None => build_daemon("release")?,
+        // What is measured is what is shipped.
+        None => build_daemon("dist")?,
     };
     if !daemon.is_file() {
         return Err(BoxError::Daemon(format!("{}: there is no such file", daemon.display())));
