@@ -173,6 +173,11 @@ pub(crate) const READ_SLOW: Duration = Duration::from_secs(5);
 pub(crate) const READ_BUSY: Duration = Duration::from_secs(2);
 /// A reading at most this old is good enough to mediate by.
 pub(crate) const READ_FRESH: Duration = Duration::from_millis(50);
+/// Between two readings passes at least this much for each peer above [`READ_FREELY`]: a reading shows all of them, and where
+/// hundreds are being connected at a time, one serves many.
+pub(crate) const READ_SPACING_PER_PEER: Duration = Duration::from_micros(20);
+/// With up to this many peers the interface is read whenever that tells something.
+pub(crate) const READ_FREELY: usize = 64;
 /// A reading that was asked for and did not come is asked for again after this.
 pub(crate) const READ_LOST: Duration = Duration::from_secs(1);
 

@@ -36,7 +36,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             self.acting = true;
             return Some(output);
         }
-        if self.readings.wanted && self.interface.is_some() && !self.leaving {
+        if self.readings.wanted && self.interface.is_some() && !self.leaving && self.may_read(now) {
             self.readings.wanted = false;
             self.readings.next.set(now.saturating_add(crate::limits::READ_LOST));
             self.arm(self.readings.next.at());

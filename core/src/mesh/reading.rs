@@ -8,7 +8,7 @@ use super::Mesh;
 use crate::{
     ActionError, Endpoint, PeerAction, PeerReading, PublicKey, Reason,
     alarm::Alarm,
-    limits::{READ_BUSY, READ_FAST, READ_LOST, READ_SLOW},
+    limits::{READ_BUSY, READ_FAST, READ_FREELY, READ_LOST, READ_SLOW, READ_SPACING_PER_PEER},
     peer::{Pending, Phase, Place, View},
 };
 
@@ -163,6 +163,18 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 self.give_up(place, now, Reason::ActionFailed);
             }
         }
+    }
+
+    /// Whether the last reading is long enough ago for another; else that comes as soon as it is.
+    pub(super) fn may_read(&mut self, now: Instant) -> bool {
+        let spacing = READ_SPACING_PER_PEER * self.peers.len().saturating_sub(READ_FREELY) as u32;
+        let earliest = self.readings.at.saturating_add(spacing);
+        if !self.readings.had || now >= earliest {
+            return true;
+        }
+        self.readings.next.set_by(earliest);
+        self.arm(earliest);
+        false
     }
 
     pub(super) fn reading_timeout(&mut self, now: Instant) {
