@@ -3,51 +3,16 @@
 //! Times asserted here are generous, for machines that are busy with other things; what the mesh really takes is
 //! printed, and measured by `cargo box --json`.
 
+mod common;
+
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
-use std::path::PathBuf;
-use std::sync::OnceLock;
 
-use wgautomesh_examples::mesh_box::{
-    BoxError, CONFIG_PATH, INTERFACE, Key, Mesh, MeshConfig, WireGuardKind, build_daemon,
-};
+use common::{TERM, connected, daemon, expect_all};
+use serde_json::Value;
+use wgautomesh_examples::mesh_box::{CONFIG_PATH, INTERFACE, Key, Mesh, MeshConfig, NodePlan, WireGuardKind};
 
-/// Far above what a mesh needs; a test that waits for it has failed.
-const LIMIT: Duration = Duration::from_secs(60);
-const TERM: i32 = 15;
 const KILL: i32 = 9;
-
-/// The daemon, built once for all tests of this file, as the tests themselves are: without a release's long link.
-fn daemon() -> PathBuf {
-    static DAEMON: OnceLock<PathBuf> = OnceLock::new();
-    DAEMON.get_or_init(|| build_daemon("test").unwrap_or_else(|error| panic!("{error}"))).clone()
-}
-
-/// A mesh whose daemons have started and found each other.
-fn connected(config: MeshConfig) -> Mesh {
-    let program = PathBuf::from(env!("CARGO_BIN_EXE_box"));
-    let config = MeshConfig { program, daemon: Some(daemon()), ..config };
-    let mut mesh = match Mesh::new(&config) {
-        Ok(mesh) => mesh,
-        Err(BoxError::Closed(closed)) => panic!("this machine cannot run the box: {closed}"),
-        Err(error) => panic!("{error}"),
-    };
-    mesh.start_daemons().unwrap();
-    expect_all(&mut mesh, "cold start");
-    mesh
-}
-
-/// Waits until all pairs talk, counted from the last start of the measurement.
-fn expect_all(mesh: &mut Mesh, what: &str) {
-    let outcome = mesh.run_until_connected(LIMIT).unwrap();
-    if !outcome.is_complete() {
-        for node in mesh.nodes() {
-            eprintln!("--- {}", node.plan().name);
-            node.log().iter().for_each(|line| eprintln!("{line}"));
-        }
-        panic!("{what}: {:?}", outcome.missing());
-    }
-    println!("{what}: {:.0?}", outcome.time_to_all().unwrap_or_default());
-}
 
 /// The handshake stamps that a node has of its peers, by key: wireguard-go lists its peers in any order.
 fn stamps(mesh: &mut Mesh, at: usize) -> Vec<(Key, Duration)> {
@@ -149,15 +114,60 @@ fn an_interface_that_is_deleted_and_made_again_is_meshed_again(wireguard: WireGu
 
 #[test]
 fn commands_work_inside_a_node() {
-    let mut mesh = connected(MeshConfig { publics: 2, homes: 0, seed: 6, ..MeshConfig::default() });
+    let mut mesh = connected(MeshConfig { homes: 2, seed: 6, ..MeshConfig::default() });
     let daemon = daemon();
     let daemon = daemon.to_str().unwrap();
-    let status = mesh.node(0).run(&[daemon, "status", "--json", CONFIG_PATH]).unwrap();
-    assert_eq!(status.code, Some(0), "{status:?}");
-    assert!(status.stdout.contains(&format!("\"{INTERFACE}\"")), "{status:?}");
     let check = mesh.node(0).run(&[daemon, "check", CONFIG_PATH]).unwrap();
     assert_eq!(check.code, Some(0), "{check:?}");
     assert!(mesh.node(0).usage().unwrap().gossip_bytes > 0);
+    for at in 0..3 {
+        expect_status(&mut mesh, at, daemon);
+    }
+}
+
+/// The daemon of a node says that both its peers are connected, to programs and to people.
+fn expect_status(mesh: &mut Mesh, at: usize, daemon: &str) {
+    let plans: Vec<_> = mesh.nodes().iter().map(|node| node.plan().clone()).collect();
+    let key = |plan: &NodePlan| plan.private_key.public().base64();
+    let others = || plans.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, plan)| plan);
+
+    let output = mesh.node(at).run(&[daemon, "status", "--json", CONFIG_PATH]).unwrap();
+    assert_eq!(output.code, Some(0), "{output:?}");
+    let status: Value = serde_json::from_str(&output.stdout).unwrap();
+    assert_eq!(status["version"], 1);
+    assert_eq!(status["node"]["interface"], INTERFACE);
+    assert_eq!(status["node"]["key"], key(&plans[at]).as_str());
+    assert_eq!(status["node"]["mesh_address"], plans[at].mesh.to_string().as_str());
+    let peers = status["peers"].as_array().unwrap();
+    assert_eq!(peers.len(), 2, "{status}");
+    for (peer, plan) in peers.iter().zip(others()) {
+        assert_eq!(peer["key"], key(plan).as_str(), "in the order of the configuration");
+        assert_eq!(peer["address"], plan.mesh.to_string().as_str());
+        assert_eq!(peer["state"], "connected", "{peer}");
+        assert!(peer["rtt_us"].as_u64().is_some_and(|rtt| rtt > 0), "{peer}");
+        let endpoint: SocketAddr = peer["endpoint"].as_str().unwrap().parse().unwrap();
+        match plan.endpoint {
+            Some(configured) => assert_eq!(endpoint, configured),
+            None => {
+                let gateway = plan.gateway.unwrap();
+                let outside = mesh.internet(move |internet| internet.nat(gateway).outside()).unwrap();
+                assert_eq!(endpoint.ip(), IpAddr::V4(outside));
+            }
+        }
+    }
+
+    let table = mesh.node(at).run(&[daemon, "status", CONFIG_PATH]).unwrap();
+    assert_eq!(table.code, Some(0), "{table:?}");
+    println!("{}", table.stdout);
+    assert!(table.stdout.contains("\n2 of 2 peers connected\n"), "{table:?}");
+    for plan in others() {
+        let line = table.stdout.lines().find(|line| line.starts_with(&key(plan)[..8])).unwrap();
+        let cells: Vec<&str> = line.split_whitespace().collect();
+        let [_, state, endpoint, _, rtt, _] = cells[..] else { panic!("{line}") };
+        assert_eq!(state, "connected");
+        assert!(endpoint.parse::<SocketAddr>().is_ok(), "{line}");
+        assert!(rtt.ends_with('s'), "{line}");
+    }
 }
 
 #[test]

@@ -25,6 +25,7 @@ mod cli;
 mod daemon;
 mod device;
 mod error;
+mod flood;
 mod internet;
 mod key;
 mod launch;
@@ -47,9 +48,10 @@ pub use self::bench::DevicePair;
 pub use self::cli::main;
 pub use self::daemon::build_daemon;
 pub use self::error::{BoxError, Closed};
+pub use self::flood::{Flood, Flooded};
 pub use self::key::Key;
 pub use self::mesh::Mesh;
-pub use self::node::{Ended, Node, Output};
+pub use self::node::{Ended, Node, Output, Started};
 pub use self::plan::{
     CONFIG_PATH, GOSSIP_PORT, LISTEN_PORT, MeshConfig, NatKind, NodePlan, Underlay, UnknownNat,
 };
@@ -58,8 +60,8 @@ pub use self::report::{Outcome, Run, Summary};
 pub use self::table::Table;
 pub use self::wireguard::{INTERFACE, PeerStatus, PeerUpdate, WireGuardKind};
 
-/// Takes over if this process was started to be a part of a mesh: a node, a WireGuard device, the last step before a
-/// daemon. `None`: it was not.
+/// Takes over if this process was started to be a part of a mesh: a node, a WireGuard device, a flooder, the last step
+/// before a daemon. `None`: it was not.
 ///
 /// The very first thing in `main` of every binary that [`MeshConfig::program`] may name, while there is one thread.
 #[must_use]
@@ -71,6 +73,7 @@ pub fn run_if_part() -> Option<ExitCode> {
         bench::WORD => bench::run(rest),
         node_process::WORD => node_process::run(rest),
         device::WORD => Err(device::run(rest)),
+        flood::WORD => flood::run(rest),
         launch::WORD => Err(launch::run(rest)),
         _ => return None,
     };

@@ -1,7 +1,7 @@
 //! A node as the parent sees it: its process, the channel to it, its log.
 
 use core::net::IpAddr;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::BorrowedFd;
@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use super::channel::Channel;
 use super::error::BoxError;
+use super::flood::{Flood, Flooded};
 use super::node_process;
 use super::plan::{CONFIG_PATH, NodePlan};
 use super::protocol::{Answer, Asked, Event, Request, Said, Usage};
@@ -29,6 +30,11 @@ pub struct Output {
     /// Its standard error.
     pub stderr: String,
 }
+
+/// A program that runs in a node; [`Node::finish`] waits for its end.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Started(u64);
 
 /// How a daemon ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +56,8 @@ pub struct Node {
     next_id: u64,
     /// What came while an answer was waited for.
     events: VecDeque<Event>,
+    /// Programs that run beside, by the number of their request, with the answer if it came while another was waited for.
+    beside: HashMap<u64, Option<Answer>>,
     ended: Option<Ended>,
     log: Arc<Mutex<VecDeque<String>>>,
     log_thread: Option<std::thread::JoinHandle<()>>,
@@ -88,6 +96,7 @@ impl Node {
             channel: ours,
             next_id: 0,
             events: VecDeque::new(),
+            beside: HashMap::new(),
             ended: None,
             log,
             log_thread,
@@ -200,11 +209,60 @@ impl Node {
     /// # Errors
     /// See [`Node`].
     pub fn run(&mut self, program: &[&str]) -> Result<Output, BoxError> {
+        let started = self.start(program)?;
+        self.finish(started)
+    }
+
+    /// Starts a program inside the node, without standard input.
+    ///
+    /// # Errors
+    /// See [`Node`]; that the program cannot be started is said by [`Node::finish`].
+    pub fn start(&mut self, program: &[&str]) -> Result<Started, BoxError> {
         let program = program.iter().map(ToString::to_string).collect();
-        match self.ask(Request::Run(program), None)? {
+        let id = self.send(Request::Run(program), None)?;
+        self.beside.insert(id, None);
+        Ok(Started(id))
+    }
+
+    /// Whether a program has ended, as far as has been heard from the node; [`super::Mesh`] listens as time passes.
+    #[must_use]
+    pub fn has_finished(&self, started: &Started) -> bool {
+        self.beside.get(&started.0).is_some_and(Option::is_some)
+    }
+
+    /// Waits for the end of a program.
+    ///
+    /// # Errors
+    /// See [`Node`].
+    pub fn finish(&mut self, started: Started) -> Result<Output, BoxError> {
+        let Started(id) = started;
+        let answer = match self.beside.remove(&id).flatten() {
+            Some(answer) => self.checked(answer)?,
+            None => self.answer(id)?.0,
+        };
+        match answer {
             Answer::Output { code, stdout, stderr } => Ok(Output { code, stdout, stderr }),
             other => Err(self.unexpected(&other)),
         }
+    }
+
+    /// Starts sending garbage from inside the node.
+    ///
+    /// # Errors
+    /// See [`Node`].
+    pub fn start_flood(&mut self, flood: &Flood) -> Result<Started, BoxError> {
+        let command = flood.command().map_err(BoxError::io("describe a flood"))?;
+        self.start(&command.each_ref().map(String::as_str))
+    }
+
+    /// Waits for the end of a flood.
+    ///
+    /// # Errors
+    /// See [`Node`]; also when it could not send.
+    pub fn finish_flood(&mut self, started: Started) -> Result<Flooded, BoxError> {
+        let output = self.finish(started)?;
+        serde_json::from_str(&output.stdout)
+            .map_err(|_| BoxError::Node { node: self.plan.name.clone(), text: output.stderr })
     }
 
     /// What its daemon has used.
@@ -263,14 +321,10 @@ impl Node {
         loop {
             let (said, fd) = self.channel.receive::<Said>().map_err(|error| self.broken(&error))?;
             match said {
-                Said::Event(event) => self.events.push_back(event),
-                Said::Answer { id, answer: Answer::Failed { closed, text } } if id == wanted => {
-                    let node = self.plan.name.clone();
-                    return Err(closed.map_or(BoxError::Node { node, text }, BoxError::Closed));
+                Said::Answer { id, answer } if id == wanted => {
+                    return Ok((self.checked(answer)?, fd.map(File::from)));
                 }
-                Said::Answer { id, answer } if id == wanted => return Ok((answer, fd.map(File::from))),
-                // Of a request that was given up.
-                Said::Answer { .. } => {}
+                other => self.keep(other),
             }
         }
     }
@@ -278,10 +332,32 @@ impl Node {
     /// Takes one message, which must be there or coming.
     pub(crate) fn receive(&mut self) -> Result<(), BoxError> {
         let (said, _) = self.channel.receive::<Said>().map_err(|error| self.broken(&error))?;
-        if let Said::Event(event) = said {
-            self.events.push_back(event);
-        }
+        self.keep(said);
         Ok(())
+    }
+
+    /// Puts aside what was not waited for.
+    fn keep(&mut self, said: Said) {
+        match said {
+            Said::Event(event) => self.events.push_back(event),
+            Said::Answer { id, answer } => {
+                // Others are of a request that was given up.
+                if let Some(slot) = self.beside.get_mut(&id) {
+                    *slot = Some(answer);
+                }
+            }
+        }
+    }
+
+    /// The answer, unless it is that the request failed.
+    fn checked(&self, answer: Answer) -> Result<Answer, BoxError> {
+        match answer {
+            Answer::Failed { closed, text } => {
+                let node = self.plan.name.clone();
+                Err(closed.map_or(BoxError::Node { node, text }, BoxError::Closed))
+            }
+            answer => Ok(answer),
+        }
     }
 
     /// Takes the next event that has come already.
