@@ -285,6 +285,8 @@ pub(crate) struct Link {
     /// Whether this side is the initiator of the attempt.
     pub(crate) initiator: bool,
     pub(crate) prepare: Prepare,
+    /// The second, of 256, in which a datagram that does not open was last tried as one of the original's.
+    pub(crate) examined: u8,
     /// Packets that may still be taken, and since when.
     pub(crate) allowance: u16,
     pub(crate) allowance_at: Instant,
@@ -322,6 +324,7 @@ impl Link {
             told: None,
             initiator: false,
             prepare: Prepare::Nothing,
+            examined: u8::MAX,
             allowance: PACKETS_BURST,
             allowance_at: Instant::MIN,
         }

@@ -103,18 +103,26 @@ pub(crate) fn seal<R: TryCryptoRng>(
     Ok(HEADER + len)
 }
 
+/// What can be told of a datagram without deciphering it: whether [`open`] has a chance.
+pub(crate) fn look(keys: &[SharedKey], datagram: &[u8]) -> Result<(), OpenError> {
+    if datagram.len() > MAX_DATAGRAM {
+        return Err(OpenError::Length);
+    }
+    match datagram.get(..HEADER) {
+        None => Err(OpenError::Length),
+        Some([VERSION, hint, ..]) if keys.iter().any(|key| key.hint == *hint) => Ok(()),
+        Some([VERSION, ..]) => Err(OpenError::UnknownKey),
+        Some(_) => Err(OpenError::Version),
+    }
+}
+
 /// Opens a datagram in place with whichever of the keys fits, and returns the frames and the place of that key.
 pub(crate) fn open<'a>(
     keys: &[SharedKey],
     datagram: &'a mut [u8],
 ) -> Result<(&'a mut [u8], usize), OpenError> {
-    if datagram.len() < HEADER || datagram.len() > MAX_DATAGRAM {
-        return Err(OpenError::Length);
-    }
+    look(keys, datagram)?;
     let (head, frames) = datagram.split_at_mut(HEADER);
-    if head[0] != VERSION {
-        return Err(OpenError::Version);
-    }
     let (nonce, tag) = head[2..].split_at(NONCE);
     let mut error = OpenError::UnknownKey;
     // Hints of two keys may be the same: then both are tried. A failed try leaves the frames as they were.

@@ -29,24 +29,18 @@ impl<const PEERS: usize> Mesh<PEERS> {
             count(&mut self.counters.dropped_stranger);
             return self.note_drop(now);
         };
+        // What costs next to nothing to see through is not charged: any program on the peer's host can send it, and must not
+        // use up what the peer itself may send.
+        if let Err(error) = seal::look(&self.secrets, datagram) {
+            return self.refuse_datagram(place, now, error, datagram);
+        }
         if !self.within_allowance(place, now) {
             count(&mut self.counters.dropped_rate);
             return self.note_drop(now);
         }
         let (frames, secret) = match seal::open(&self.secrets, datagram) {
             Ok(opened) => opened,
-            Err(error) => {
-                count(match error {
-                    OpenError::Length => &mut self.counters.dropped_length,
-                    OpenError::Version => &mut self.counters.dropped_version,
-                    OpenError::UnknownKey => &mut self.counters.dropped_secret,
-                    OpenError::Seal => &mut self.counters.dropped_seal,
-                });
-                if seal::is_original(&self.secrets, datagram) {
-                    self.original_spoke(place, now);
-                }
-                return self.note_drop(now);
-            }
+            Err(error) => return self.refuse_datagram(place, now, error, datagram),
         };
         let secret = secret as u8;
         if let Some(peer) = self.peers.get_mut(place) {
@@ -63,6 +57,24 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 self.note_drop(now);
             }
         }
+    }
+
+    fn refuse_datagram(&mut self, place: Place, now: Instant, error: OpenError, datagram: &mut [u8]) {
+        count(match error {
+            OpenError::Length => &mut self.counters.dropped_length,
+            OpenError::Version => &mut self.counters.dropped_version,
+            OpenError::UnknownKey => &mut self.counters.dropped_secret,
+            OpenError::Seal => &mut self.counters.dropped_seal,
+        });
+        // To see whether it is the original's takes deciphering: once a second is enough to find out.
+        let second = now.as_secs() as u8;
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        if core::mem::replace(&mut peer.link.examined, second) != second
+            && seal::is_original(&self.secrets, datagram)
+        {
+            self.original_spoke(place, now);
+        }
+        self.note_drop(now);
     }
 
     fn handle_frames(&mut self, now: Instant, from: Place, frames: &[u8]) -> Result<(), Malformed> {

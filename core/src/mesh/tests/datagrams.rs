@@ -154,6 +154,23 @@ fn a_flood_is_dropped_before_it_is_opened_and_only_its_sender_suffers() {
     dropped(&mut bench, mesh_address(1), &datagram, RATE);
 }
 
+/// Any program on a peer's host can send garbage through the tunnel: it must not use up what the peer itself may send.
+#[test]
+fn garbage_does_not_crowd_out_the_peer_that_it_comes_from() {
+    let mut bench = Bench::<8>::connected(2, [1]);
+    let hello = Hello { token: [7; 4], ..bench.hello() };
+    for round in 0..10_000u32 {
+        let mut garbage = [0; 200];
+        garbage[..4].copy_from_slice(&(round | 1 << 9).to_le_bytes());
+        garbage[0] = 2 + (round % 250) as u8;
+        bench.mesh.handle_datagram(bench.now, mesh_address(1), &mut garbage);
+    }
+    assert_eq!(RATE(bench.mesh.counters()), 0);
+    bench.forget();
+    bench.hear_one(1, Kind::Hello, &hello);
+    assert!(bench.sent_to(1).any(|sent| sent.has(Kind::HelloAck)), "the peer itself is heard");
+}
+
 /// As the original seals them: nonce | secretbox of bincode, here its first message.
 fn of_the_original() -> Vec<u8> {
     use crypto_secretbox::{
