@@ -52,24 +52,22 @@ impl<const PEERS: usize> Mesh<PEERS> {
             }
             self.due.pop_front();
         }
-        if !self.busy {
-            self.end_batches();
-            // That nothing could be sent may be news.
-            return self.next_news(now).map(Output::Event);
-        }
-        let places = self.peers.len() as Place;
-        for _ in 0..places {
-            let place = if self.cursor < places { self.cursor } else { 0 };
-            if let Some(output) = self.poll_peer(place, now, rng, buffer) {
-                return Some(output);
+        if self.busy {
+            let places = self.peers.len() as Place;
+            for _ in 0..places {
+                let place = if self.cursor < places { self.cursor } else { 0 };
+                if let Some(output) = self.poll_peer(place, now, rng, buffer) {
+                    return Some(output);
+                }
+                self.cursor = place + 1;
             }
-            self.cursor = place + 1;
+            // All were looked through; what the queues hold needs no second look.
+            self.busy = false;
         }
         if let Some(output) = self.poll_queues(now, rng, buffer) {
             return Some(output);
         }
         self.end_batches();
-        self.busy = false;
         // That nothing could be sent may be news.
         self.next_news(now).map(Output::Event)
     }
