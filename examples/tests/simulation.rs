@@ -79,6 +79,16 @@ fn a_star_loses_nobody() {
     assert!(outcome.agreed.is_some(), "every node holds every record");
 }
 
+/// More nodes than peers: everybody is still connected to all it is configured with.
+#[test]
+fn a_mesh_larger_than_its_peer_lists_comes_up() {
+    let large = Cold { peers: 24, ..cold(200, 20) };
+    assert!(large.most_peers() <= 64, "{} peers", large.most_peers());
+    let outcome = run::<64>(large);
+    assert_eq!(outcome.violations, []);
+    assert!(outcome.all.is_some(), "every pair is connected: {:?}", outcome.curve.last());
+}
+
 #[test]
 fn loss_delays_and_loses_nothing() {
     let outcome = run::<16>(Cold { loss: 0.1, ..cold(16, 2) });

@@ -153,8 +153,12 @@ fn parse() -> Result<Option<Options>, lexopt::Error> {
     if cold.nodes < 2 || cold.nodes > 10_000 || (cold.nodes > 2500 && cold.peers > 500) {
         return Err("--nodes is 2 to 2500, or up to 10000 with --peers of at most 500".into());
     }
-    if cold.public == 0 || (cold.peers < cold.nodes && cold.public * 2 > cold.peers) {
-        return Err("at least one node must be public, and at most half of --peers".into());
+    if cold.public == 0 || cold.known == 0 {
+        return Err("at least one node must be public, and known".into());
+    }
+    if cold.peers < cold.nodes && cold.most_peers() > cold.peers + 1 {
+        let most = cold.most_peers() - 1;
+        return Err(format!("a node would have {most} peers: fewer homes to a public node (--public)").into());
     }
     Ok(Some(options))
 }
@@ -178,13 +182,13 @@ fn run_cold(options: Options) -> bool {
             let _ = std::io::stderr().flush();
         }
     };
-    let room =
-        cold.nodes.min(if cold.peers < cold.nodes { cold.peers + cold.public + 2 } else { cold.nodes });
+    let room = cold.most_peers();
     let outcome = match room {
         ..=16 => cold.run::<16>(options.limit, &mut progress),
         17..=64 => cold.run::<64>(options.limit, &mut progress),
         65..=256 => cold.run::<256>(options.limit, &mut progress),
-        257..=1024 => cold.run::<1024>(options.limit, &mut progress),
+        257..=512 => cold.run::<512>(options.limit, &mut progress),
+        513..=1024 => cold.run::<1024>(options.limit, &mut progress),
         _ => cold.run::<2500>(options.limit, &mut progress),
     };
     print_log(options.log, &outcome.log);
@@ -219,7 +223,9 @@ fn report(cold: &Cold, outcome: &Outcome, took: core::time::Duration) {
     say!("  half of them after        {}", show(outcome.half));
     say!("  95 % of them after        {}", show(outcome.most));
     say!("  all of them after         {}", show(outcome.all));
-    say!("  all records everywhere    {}", show(outcome.agreed));
+    if cold.peers >= cold.nodes {
+        say!("  all records everywhere    {}", show(outcome.agreed));
+    }
     say!("  gossip sent by a node     {} B mean, {} B at most", outcome.bytes_mean, outcome.bytes_most);
     let unordered = outcome.pairs as f64 / 2.0;
     say!("  initiations per pair      {:.2}", outcome.initiations as f64 / unordered.max(1.0));

@@ -99,11 +99,12 @@ impl Cold {
             .iter()
             .enumerate()
             .map(|(number, host)| {
-                let known: Vec<usize> = if number < self.public || self.known >= self.public {
-                    (0..self.public).collect()
-                } else {
-                    (0..self.known).map(|_| rng.next_u64() as usize % self.public).collect()
-                };
+                let known: Vec<usize> =
+                    if number < self.public || self.known >= self.public || self.peers < self.nodes {
+                        (0..self.public).collect()
+                    } else {
+                        (0..self.known).map(|_| rng.next_u64() as usize % self.public).collect()
+                    };
                 let peers = (0..self.nodes)
                     .filter(|peer| self.is_peer(number, *peer))
                     .map(|peer| {
@@ -116,14 +117,36 @@ impl Cold {
         World::new(net, setups, self.seed)
     }
 
-    /// Whether two nodes are configured with each other: everybody, or the public ones and a stretch of a ring.
-    fn is_peer(&self, a: usize, b: usize) -> bool {
-        if self.peers >= self.nodes || a < self.public || b < self.public {
-            return self.peers >= self.nodes || a.abs_diff(b) < self.nodes;
+    /// Whether two nodes are configured with each other: everybody, or, where there are more nodes than peers, all public
+    /// ones, each home with the [`known`](Self::known) public ones of its neighbourhood, and homes with those next to them.
+    #[must_use]
+    pub fn is_peer(&self, a: usize, b: usize) -> bool {
+        if self.peers >= self.nodes {
+            return true;
         }
-        let reach = self.peers.saturating_sub(self.public) / 2;
-        let distance = a.abs_diff(b);
-        distance.min(self.nodes - distance) <= reach
+        let homes = self.nodes - self.public;
+        match (a.checked_sub(self.public), b.checked_sub(self.public)) {
+            (None, None) => true,
+            (Some(home), None) => self.serves(b, home),
+            (None, Some(home)) => self.serves(a, home),
+            (Some(a), Some(b)) => {
+                let distance = a.abs_diff(b);
+                distance.min(homes - distance) <= self.peers.saturating_sub(self.known + 1) / 2
+            }
+        }
+    }
+
+    /// Whether a public node is one of those that a home knows.
+    fn serves(&self, public: usize, home: usize) -> bool {
+        let first = home * self.public / (self.nodes - self.public);
+        (public + self.public - first) % self.public < self.known
+    }
+
+    /// The most peers that any node has.
+    #[must_use]
+    pub fn most_peers(&self) -> usize {
+        let count = |node| (0..self.nodes).filter(|peer| self.is_peer(node, *peer)).count();
+        if self.peers >= self.nodes { self.nodes } else { count(0).max(count(self.nodes - 1)) }
     }
 
     /// Starts all daemons at once and watches until all pairs are connected, or for `limit`. `progress` is told now and
