@@ -2,7 +2,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use embassy_time::{Duration, Instant};
+use embassy_time::Instant;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use wgautomesh_core::{
@@ -399,11 +399,5 @@ impl<const PEERS: usize> Node<PEERS> {
         let key = key_of(number);
         let peer = self.mesh.as_ref().and_then(|m| m.peers().find(|p| p.key == key));
         format!("{peer:?}")
-    }
-
-    /// How long a link has been in use, for reports.
-    #[must_use]
-    pub fn uptime(&self, number: usize, now: Instant) -> Option<Duration> {
-        self.first_connected[number].map(|at| now.saturating_duration_since(at))
     }
 }

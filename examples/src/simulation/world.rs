@@ -123,7 +123,7 @@ impl<const PEERS: usize> World<PEERS> {
     /// Runs for some virtual time.
     pub fn run(&mut self, duration: Duration) {
         let end = self.now.saturating_add(duration);
-        self.run_until(end, |_| false);
+        self.run_until(end);
     }
 
     /// Runs until the condition holds, which is looked at whenever `interval` has passed, or the time is over. Returns
@@ -137,7 +137,7 @@ impl<const PEERS: usize> World<PEERS> {
         let end = self.now.saturating_add(duration);
         while self.now < end {
             let step = self.now.saturating_add(interval).min(end);
-            self.run_until(step, |_| false);
+            self.run_until(step);
             if done(self) {
                 return true;
             }
@@ -145,7 +145,7 @@ impl<const PEERS: usize> World<PEERS> {
         false
     }
 
-    fn run_until(&mut self, end: Instant, mut stop: impl FnMut(&Self) -> bool) {
+    fn run_until(&mut self, end: Instant) {
         loop {
             let packet = self.net.poll_timeout();
             let node = self.queue.peek().map(|Reverse((at, _))| *at);
@@ -171,9 +171,6 @@ impl<const PEERS: usize> World<PEERS> {
                 } else {
                     self.wake(node);
                 }
-            }
-            if stop(self) {
-                return;
             }
         }
         self.now = end;
