@@ -1,6 +1,6 @@
 //! The identities of nodes: WireGuard public keys.
 
-use core::{fmt, str::FromStr};
+use core::{cmp::Ordering, fmt, str::FromStr};
 
 use base64ct::{Base64, Encoding};
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// Ordered bytewise; "the lower key" in the connecting rules means this order. Shown and parsed as base64, the way
 /// `wg` does.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct PublicKey([u8; 32]);
 
@@ -57,6 +57,19 @@ impl PublicKey {
     pub(crate) const fn short(&self) -> u64 {
         let k = &self.0;
         u64::from_be_bytes([k[0], k[1], k[2], k[3], k[4], k[5], k[6], k[7]])
+    }
+}
+
+impl Ord for PublicKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // Two keys nearly always differ here already.
+        self.short().cmp(&other.short()).then_with(|| self.0.cmp(&other.0))
+    }
+}
+
+impl PartialOrd for PublicKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 

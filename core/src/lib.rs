@@ -86,7 +86,7 @@
 //!                         last_handshake: 1,
 //!                         keepalive: 25,
 //!                     };
-//!                     self.mesh.begin_reading(now);
+//!                     self.mesh.begin_reading();
 //!                     self.mesh.handle_reading(now, &reading, [(self.peer.1, 32)]);
 //!                     self.mesh.end_reading(now);
 //!                 }

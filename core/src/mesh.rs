@@ -244,7 +244,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
 
     /// Says goodbye to the live peers and gives every other peer its last good endpoint back, so that WireGuard goes on by
     /// itself. Poll until `None`, and stop.
-    pub fn shutdown(&mut self, now: Instant) {
+    pub fn shutdown(&mut self) {
         if core::mem::replace(&mut self.leaving, true) {
             return;
         }
@@ -268,7 +268,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         self.refusal = None;
         self.busy = true;
         self.acting = true;
-        self.recompute_next(now);
+        self.recompute_next();
     }
 
     // ---- what came in
@@ -350,7 +350,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         if self.news.report_at.take_due(now) {
             self.news.dropped = true;
         }
-        self.recompute_next(now);
+        self.recompute_next();
     }
 
     // ---- getters
@@ -360,6 +360,18 @@ impl<const PEERS: usize> Mesh<PEERS> {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         Some(self.next.at()).filter(|at| *at != Instant::MAX)
+    }
+
+    /// How many peers are connected: the same as [`NodeStatus::connected`], and nothing else looked at.
+    #[must_use]
+    pub const fn connected(&self) -> usize {
+        self.live
+    }
+
+    /// A digest of all records held: two nodes with the same peers that know the same have the same.
+    #[must_use]
+    pub const fn digest(&self) -> u64 {
+        self.gossip.digest
     }
 
     /// All configured peers but ourselves, in no particular order.
@@ -397,8 +409,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
             nat: self.own.claim.nat(),
             record: (self.own.claim.order.incarnation, self.own.claim.order.seq),
             peers: self.peers.iter().filter(|(_, p)| p.is_other()).count(),
-            connected: self.live_count(),
-            digest: self.gossip.digest,
+            connected: self.connected(),
+            digest: self.digest(),
         }
     }
 
@@ -418,10 +430,6 @@ impl<const PEERS: usize> Mesh<PEERS> {
     /// The peer list's entry for ourselves.
     fn own_peer(&self) -> Option<&Peer> {
         self.peers.get(self.own.place?)
-    }
-
-    const fn live_count(&self) -> usize {
-        self.live
     }
 
     /// Something is pending for a peer.
@@ -456,7 +464,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         self.next.set_by(at);
     }
 
-    fn recompute_next(&mut self, _now: Instant) {
+    fn recompute_next(&mut self) {
         let links = self.peers.next_deadline();
         self.next.set(links.min(self.news.report_at.at()).min(self.news.waiting_at.at()));
         if !self.leaving {
@@ -550,7 +558,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             self.readings.next.set(now.saturating_add(READ_LOST));
         }
         self.gossip.stop();
-        self.recompute_next(now);
+        self.recompute_next();
     }
 
     /// No other state names this place any more.

@@ -113,6 +113,12 @@ impl<const PEERS: usize> Table<PEERS> {
         self.search_key(key).ok().map(|at| self.by_key[at])
     }
 
+    /// [`find`](Self::find), looking at that place first.
+    pub(crate) fn find_near(&self, key: &PublicKey, likely: Place) -> Option<Place> {
+        let there = self.get(likely).is_some_and(|p| p.key == *key);
+        if there { Some(likely) } else { self.find(key) }
+    }
+
     pub(crate) fn find_address(&self, address: IpAddr) -> Option<Place> {
         self.search_address(address.to_canonical()).ok().map(|at| self.by_address[at])
     }

@@ -77,7 +77,7 @@ fn mesh(now: Instant) -> Mesh<2> {
     mesh.handle_interface(now, Some(Interface { index: 1, public_key, listen_port: 51820 }));
     let reading =
         crate::PeerReading { key, endpoint: None, rx_bytes: 1, tx_bytes: 1, last_handshake: 1, keepalive: 0 };
-    mesh.begin_reading(now);
+    mesh.begin_reading();
     mesh.handle_reading(now, &reading, [(PEER, 32)]);
     mesh.end_reading(now);
     mesh

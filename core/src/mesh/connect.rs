@@ -257,7 +257,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
     fn next_mediator(&mut self, place: Place) -> Place {
         let Some(peer) = self.peers.get(place) else { return NOBODY };
         let (asked, last, first) = (peer.link.asked, peer.link.via, peer.held.mediator);
-        let live = self.live_count();
+        let live = self.connected();
         if live == 0 || asked >= MAX_MEDIATORS || usize::from(asked) >= live.saturating_mul(2) {
             return NOBODY;
         }
@@ -507,7 +507,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
 
     /// This effort has failed: the next one comes after a while, or with news.
     pub(super) fn give_up(&mut self, place: Place, now: Instant, reason: Reason) {
-        let alone = self.live_count() == 0;
+        let alone = self.connected() == 0;
         let Some(peer) = self.peers.get_mut(place) else { return };
         let failures = u32::from(peer.link.failures.min(8));
         peer.link.failures = peer.link.failures.saturating_add(1);

@@ -427,7 +427,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         for (_, peer) in self.peers.iter_mut() {
             peer.held.pushing = core::mem::take(&mut peer.held.fresh);
         }
-        let live = self.live_count() as u64;
+        let live = self.connected() as u64;
         let share = match self.own.pushing {
             true if live <= PUSH_ALL as u64 => live,
             true => PUSH_SOME as u64,
@@ -448,7 +448,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
 
     /// Compares digests with one live peer, by a Hello.
     fn offer_digest(&mut self) {
-        let live = self.live_count();
+        let live = self.connected();
         if live == 0 {
             return;
         }
@@ -482,7 +482,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             }
         }
         if refresh {
-            let live = self.live_count().max(1);
+            let live = self.connected().max(1);
             let skip = self.roll(live as u64) as usize;
             let chosen = self.peers.iter().filter(|(_, p)| p.is_live()).map(|(place, _)| place).nth(skip);
             if let Some(place) = chosen {

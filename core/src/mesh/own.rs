@@ -85,7 +85,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
     /// A link came or went. Those few peers that we said we depend on, or now do, are told.
     pub(super) fn note_degree(&mut self, now: Instant) {
         self.refresh_own_soon(now);
-        let connected = self.live_count() >= LEAF_DEGREE;
+        let connected = self.connected() >= LEAF_DEGREE;
         if core::mem::replace(&mut self.own.well_connected, connected) == connected {
             return;
         }
@@ -108,7 +108,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let seen = self.seen_at();
         let mut claim = self.own.claim.clone();
         claim.set_nat(self.classify(&seen));
-        claim.degree = self.live_count().min(DEGREE_SHOWN) as u8;
+        claim.degree = self.connected().min(DEGREE_SHOWN) as u8;
         claim.port = interface.listen_port;
         // Nobody sees us while we see nobody; what was seen before is still the best guess.
         let reflexive: Vec<Endpoint, 2> = if seen.is_empty() {

@@ -24,11 +24,13 @@ pub(super) struct Readings {
     pub(super) had: bool,
     /// User traffic was seen in the last one.
     pub(super) traffic: bool,
+    /// Who is likely to be read next: an interface lists its peers in the order in which they were added, mostly ours.
+    likely: Place,
 }
 
 impl Readings {
     pub(super) const fn new() -> Self {
-        Self { at: Instant::MIN, next: Alarm::unset(), wanted: false, had: false, traffic: false }
+        Self { at: Instant::MIN, next: Alarm::unset(), wanted: false, had: false, traffic: false, likely: 0 }
     }
 
     pub(super) const fn want(&mut self) {
@@ -38,7 +40,7 @@ impl Readings {
 
 impl<const PEERS: usize> Mesh<PEERS> {
     /// A reading of the interface begins.
-    pub fn begin_reading(&mut self, _now: Instant) {
+    pub fn begin_reading(&mut self) {
         for (_, peer) in self.peers.iter_mut() {
             peer.view.seen = false;
             peer.view.best_prefix = 0;
@@ -46,6 +48,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             peer.view.address_taken = false;
         }
         self.readings.traffic = false;
+        self.readings.likely = 0;
     }
 
     /// One peer of the interface, configured or foreign, with its allowed IPs as (address, prefix length). A length that
@@ -56,7 +59,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
         reading: &PeerReading,
         allowed_ips: impl IntoIterator<Item = (IpAddr, u8)>,
     ) {
-        let reader = self.peers.find(&reading.key);
+        let reader = self.peers.find_near(&reading.key, self.readings.likely);
+        self.readings.likely = reader.map_or(self.readings.likely, |place| place + 1);
         for (network, prefix) in allowed_ips {
             self.note_allowed_ip(reader, network, prefix);
         }
@@ -128,7 +132,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             }
         }
         self.schedule_reading(now);
-        self.recompute_next(now);
+        self.recompute_next();
     }
 
     /// The platform could not carry out an action on a peer.
@@ -217,7 +221,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
             }
         };
         if prefix == full {
-            if let Some(place) = self.peers.find_address(network)
+            let own = reader.filter(|place| self.peers.get(*place).is_some_and(|p| p.address == network));
+            if let Some(place) = own.or_else(|| self.peers.find_address(network))
                 && let Some(peer) = self.peers.get_mut(place)
             {
                 note(place, &mut peer.view);

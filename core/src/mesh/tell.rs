@@ -71,7 +71,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
     ///
     /// # Errors
     /// See [`AskError`].
-    pub fn ask(&mut self, _now: Instant, peer: &PublicKey, about: &PublicKey) -> Result<u32, AskError> {
+    pub fn ask(&mut self, peer: &PublicKey, about: &PublicKey) -> Result<u32, AskError> {
         let place = self.peers.find(peer).ok_or(AskError::UnknownPeer)?;
         let asker = self.own_key().ok_or(AskError::NotConnected)?;
         let direct = self.peers.get(place).is_some_and(|p| p.is_live());

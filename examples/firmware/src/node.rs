@@ -117,7 +117,7 @@ impl Node {
                     }
                 }
                 Output::ReadInterface => self.call(Call::Reading, |mesh, _| {
-                    mesh.begin_reading(now);
+                    mesh.begin_reading();
                     if let Some(reading) = loopback.reading(side) {
                         mesh.handle_reading(now, &reading, [(side.other().address(), 32)]);
                     }

@@ -152,7 +152,7 @@ impl<const PEERS: usize> Node<PEERS> {
         if let Some(mesh) = &mut self.mesh
             && !kill
         {
-            mesh.shutdown(now);
+            mesh.shutdown();
             self.work(now, out, faults);
         }
         self.mesh = None;
@@ -337,7 +337,7 @@ impl<const PEERS: usize> Node<PEERS> {
     fn read(&mut self, now: Instant) {
         self.readings += 1;
         let Some(mesh) = &mut self.mesh else { return };
-        mesh.begin_reading(now);
+        mesh.begin_reading();
         for peer in self.device.peers() {
             let stamp = peer.last_handshake.map_or(0, |w| w.secs * 1_000_000_000 + u64::from(w.nanos));
             let reading = PeerReading {
@@ -384,13 +384,13 @@ impl<const PEERS: usize> Node<PEERS> {
     /// How many live links the engine has.
     #[must_use]
     pub fn connected(&self) -> usize {
-        self.mesh.as_ref().map_or(0, |m| m.node().connected)
+        self.mesh.as_ref().map_or(0, |m| m.connected())
     }
 
     /// The digest of its records.
     #[must_use]
     pub fn digest(&self) -> Option<u64> {
-        self.mesh.as_ref().map(|m| m.node().digest)
+        self.mesh.as_ref().map(|m| m.digest())
     }
 
     /// One line about a peer, for people who look for a fault.

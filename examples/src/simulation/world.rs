@@ -26,8 +26,10 @@ pub struct World<const PEERS: usize> {
     /// What engines did that they must not. Empty, if all is well.
     pub violations: Vec<Violation>,
     now: Instant,
-    /// When which node wants to work. Stale entries are passed over.
+    /// When which node wants to work.
     queue: BinaryHeap<Reverse<(Instant, usize)>>,
+    /// The first entry of each node in the queue. Others of that node are passed over: it wanted to work later, once.
+    queued: Vec<Instant>,
     hosts: HashMap<HostId, usize>,
     underlay: Vec<Underlay>,
 }
@@ -52,6 +54,7 @@ impl<const PEERS: usize> World<PEERS> {
             violations: Vec::new(),
             now: START,
             queue: BinaryHeap::new(),
+            queued: vec![Instant::MAX; count],
             hosts,
             underlay: Vec::new(),
         }
@@ -165,11 +168,9 @@ impl<const PEERS: usize> World<PEERS> {
                 && at <= self.now
             {
                 self.queue.pop();
-                // Stale, where the node wants to work later than it once did.
-                if self.nodes[node].next().is_some_and(|next| next <= self.now) {
+                if self.queued[node] == at {
+                    self.queued[node] = Instant::MAX;
                     self.work(node);
-                } else {
-                    self.wake(node);
                 }
             }
         }
@@ -186,8 +187,11 @@ impl<const PEERS: usize> World<PEERS> {
     }
 
     fn wake(&mut self, node: usize) {
-        if let Some(at) = self.nodes[node].next() {
-            self.queue.push(Reverse((at.max(self.now + Duration::from_ticks(1)), node)));
+        let Some(at) = self.nodes[node].next() else { return };
+        let at = at.max(self.now + Duration::from_ticks(1));
+        if at < self.queued[node] {
+            self.queued[node] = at;
+            self.queue.push(Reverse((at, node)));
         }
     }
 

@@ -161,7 +161,7 @@ where
 
     /// Says goodbye. What fails now is nobody's concern any more.
     pub(super) fn stop(&mut self, now: Instant) {
-        self.mesh.shutdown(now);
+        self.mesh.shutdown();
         if let Err(error) = self.carry_out(now) {
             log::debug!("{error}");
         }
@@ -235,7 +235,7 @@ where
             };
             let interface = snapshot.interface();
             if self.link.up == Some(interface) {
-                self.mesh.begin_reading(now);
+                self.mesh.begin_reading();
                 for (reading, allowed_ips) in snapshot.peers() {
                     self.mesh.handle_reading(now, &reading, allowed_ips);
                 }

@@ -145,7 +145,7 @@ impl<const N: usize> Bench<N> {
 
     /// Shows the engine what WireGuard has.
     pub(super) fn read(&mut self) {
-        self.mesh.begin_reading(self.now);
+        self.mesh.begin_reading();
         for shown in self.tunnel.values() {
             self.mesh.handle_reading(self.now, &shown.reading, shown.allowed_ips.iter().copied());
         }

@@ -50,7 +50,7 @@ fn a_restart_of_the_daemon_costs_no_session() {
     let mut net = Net::new(&[false, true, true]);
     net.run(Duration::from_secs(2));
     assert_eq!(net.connected(), 6);
-    net.nodes[1].mesh.shutdown(net.now);
+    net.nodes[1].mesh.shutdown();
     net.poll(1);
     net.run(Duration::from_secs(1));
     let fresh = Net::new(&[false, true, true]).nodes.remove(1).mesh;

@@ -149,7 +149,7 @@ impl Net {
 
     fn read(&mut self, n: usize) {
         let (now, node) = (self.now, &mut self.nodes[n]);
-        node.mesh.begin_reading(now);
+        node.mesh.begin_reading();
         for (key, peer) in &node.tunnel {
             let place = (0..8).find(|p| super::key(*p) == *key).expect("a key of ours");
             let reading = PeerReading {

@@ -39,7 +39,7 @@ fn owns(address: &str, own: &[&str], foreign: &[&str]) -> (bool, bool) {
         if foreign_first {
             peers.reverse();
         }
-        mesh.begin_reading(now);
+        mesh.begin_reading();
         for (reading, allowed_ips) in peers {
             mesh.handle_reading(now, &reading, allowed_ips);
         }

@@ -116,7 +116,7 @@ fn removals_that_wait_are_bounded() {
     while let Some(output) = bench.mesh.poll(bench.now, &mut rng, &mut buffer) {
         added += usize::from(matches!(output, crate::Output::Peer { action: PeerAction::Add { .. }, .. }));
         if output == crate::Output::ReadInterface {
-            bench.mesh.begin_reading(bench.now);
+            bench.mesh.begin_reading();
             bench.mesh.end_reading(bench.now);
         }
     }
