@@ -151,7 +151,7 @@ pub use addr::{Endpoint, Scope, scope};
 pub use embassy_time::{Duration, Instant};
 pub use input::{ActionError, AddPeerError, Interface, PeerAction, PeerReading};
 pub use key::{KeyError, PublicKey};
-pub use mesh::{Answer, AskError, Mesh};
+pub use mesh::{Answer, AskError, Mesh, OPENER_MAGIC};
 pub use output::{CandidateKind, Event, Output, Reason};
 pub use record::NatClass;
 pub use seal::SharedKey;

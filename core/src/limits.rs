@@ -81,7 +81,7 @@ pub(crate) const DEGREE_SHOWN: usize = 8;
 /// Digests are compared with one random live peer this long after the set changed...
 pub(crate) const DIGEST_FIRST: Duration = Duration::from_millis(500);
 /// ...then at doubled intervals up to this, for good (20 % either way).
-pub(crate) const DIGEST_STEADY: Duration = Duration::from_secs(30);
+pub(crate) const DIGEST_STEADY: Duration = Duration::from_secs(60);
 
 /// A relayed record is forgotten this long after its subject was last heard first-hand by anybody.
 pub(crate) const RECORD_LIFETIME: Duration = Duration::from_secs(15 * 60);
@@ -101,11 +101,18 @@ pub(crate) const REFUTATION_PAUSE: Duration = Duration::from_secs(60);
 /// WireGuard's own keepalive on a live link: the shortest common UDP mapping lasts 30 s.
 pub(crate) const KEEPALIVE: u16 = 25;
 
-/// A live link whose receive counter stands still this long is probed: a keepalive was due.
-pub(crate) const SILENT_IDLE: Duration = Duration::from_secs(30);
+/// A live link on which the peer's WireGuard sends the keepalives is probed when nothing came for this long: one was due.
+pub(crate) const SILENT_IDLE: Duration = Duration::from_secs(27);
+/// One on which ours sends them hears nothing but a handshake every two minutes or so, which keys are due for.
+pub(crate) const SILENT_SENDER: Duration = Duration::from_secs(190);
+/// One that has no keepalives is quite silent. Its other end notices as well when it is gone and somebody uses it.
+pub(crate) const SILENT_UNGUARDED: Duration = Duration::from_secs(600);
 /// The same, while we send.
 pub(crate) const SILENT_BUSY: Duration = Duration::from_secs(3);
-/// A keepalive as the counters show it. More than this sent in one interval is somebody's traffic.
+/// A whole handshake, both sides' messages and two keepalives: more than this sent between two readings is somebody's
+/// traffic.
+pub(crate) const HANDSHAKE_BYTES: u64 = INITIATION_BYTES + RESPONSE_BYTES + 2 * KEEPALIVE_BYTES;
+/// A keepalive as the counters show it. More than two sent without an answer are to be wondered at.
 pub(crate) const KEEPALIVE_BYTES: u64 = 32;
 /// Probes unanswered before a link is no longer live. With 15 % loss each way a probe fails in 28 of 100 cases: two
 /// would take down a working link every other minute, four do so in 6 of 1000 probings.
@@ -131,6 +138,18 @@ pub(crate) const ASK_YIELD: Duration = Duration::from_millis(100);
 pub(crate) const MEDIATOR_TIMEOUT: Duration = Duration::from_millis(300);
 /// Mediators asked in one go before the attempt backs off.
 pub(crate) const MAX_MEDIATORS: u8 = 4;
+/// Openers are sent to each candidate this long after the introduction: at once, and twice more against loss.
+pub(crate) const OPENER_TIMES: [Duration; 3] =
+    [Duration::from_ticks(0), Duration::from_millis(100), Duration::from_millis(250)];
+/// Attempts whose openers are being sent. When full, a further one has none, and is opened by its handshakes alone. 16 B per
+/// mesh each.
+pub const MAX_OPENER_SERIES: usize = 64;
+/// Openers that a second may bring before they are dropped undeciphered: several attempts' at a time.
+pub(crate) const OPENERS_PER_SECOND: u16 = 256;
+/// A peer's endpoints get the openers of at most [`SERIES_PER_WINDOW`] attempts in this time: three each of 65 B, 49 B/s.
+pub(crate) const OPENER_WINDOW: Duration = Duration::from_secs(32);
+/// See [`OPENER_WINDOW`]. Two whole efforts of [`ROUNDS`].
+pub(crate) const SERIES_PER_WINDOW: u8 = 8;
 /// Added to the round trip to the opener, before the initiator fires.
 pub(crate) const OPENER_MARGIN: Duration = Duration::from_millis(30);
 /// The longest wait a mediator may ask for.
@@ -164,6 +183,8 @@ pub(crate) const BACKOFF_MAX: Duration = Duration::from_secs(30 * 60);
 pub(crate) const CROSSED_PAUSE: Duration = Duration::from_millis(100);
 /// The size of a WireGuard handshake initiation, as the receive counter shows it.
 pub(crate) const INITIATION_BYTES: u64 = 148;
+/// The size of the answer to it.
+pub(crate) const RESPONSE_BYTES: u64 = 92;
 
 /// The interface is read this often while something is pending...
 pub(crate) const READ_FAST: Duration = Duration::from_millis(200);
@@ -194,6 +215,9 @@ pub(crate) const PACKETS_BURST: u16 = 256;
 
 /// Why a peer is not connected is told once that has stood for this long.
 pub(crate) const WAITING_GRACE: Duration = Duration::from_secs(5);
+
+/// A wake-up that comes so much later than it was asked for means that the machine slept.
+pub(crate) const OVERSLEPT: Duration = Duration::from_secs(15);
 
 /// Dropped packets are reported at most this often.
 pub(crate) const REPORT_INTERVAL: Duration = Duration::from_secs(10);

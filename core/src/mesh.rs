@@ -11,7 +11,7 @@ use crate::{
     alarm::Alarm,
     limits::{
         MAX_ANSWERS, MAX_INTRODUCTIONS, MAX_LOCAL_ADDRESSES, MAX_RECENT_PAIRS, MAX_RECONCILIATIONS,
-        MAX_SECRETS, MAX_TELLS, READ_LOST, WAITING_GRACE,
+        MAX_SECRETS, MAX_TELLS, OVERSLEPT, READ_LOST, WAITING_GRACE,
     },
     peer::{NOBODY, Peer, Pending, Phase, Place},
     record::Order,
@@ -24,6 +24,7 @@ mod emit;
 mod gossip;
 mod liveness;
 mod mediate;
+mod openers;
 mod own;
 mod reading;
 mod receive;
@@ -31,6 +32,8 @@ mod tell;
 
 use gossip::Gossip;
 use mediate::{Introduction, RecentPair};
+pub use openers::OPENER_MAGIC;
+use openers::Openers;
 use own::Own;
 use reading::Readings;
 use tell::PendingTell;
@@ -71,6 +74,7 @@ pub struct Mesh<const PEERS: usize> {
     introductions: Deque<Introduction, MAX_INTRODUCTIONS>,
     refusal: Option<(Place, PublicKey)>,
     recent_pairs: Deque<RecentPair, MAX_RECENT_PAIRS>,
+    openers: Openers,
     tells: Deque<PendingTell, MAX_TELLS>,
     /// Answers to our questions, until they are polled.
     answers: Deque<Answer, MAX_ANSWERS>,
@@ -131,6 +135,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             introductions: Deque::new(),
             refusal: None,
             recent_pairs: Deque::new(),
+            openers: Openers::new(),
             tells: Deque::new(),
             answers: Deque::new(),
             news: News {
@@ -265,6 +270,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         }
         self.peers.clear_deadlines();
         self.introductions.clear();
+        self.openers.clear();
         self.refusal = None;
         self.busy = true;
         self.acting = true;
@@ -334,6 +340,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
         if self.next.at() > now {
             return;
         }
+        if now.saturating_duration_since(self.next.at()) > OVERSLEPT {
+            self.wake_up(now);
+        }
         if !self.leaving {
             for place in 0..self.peers.len() as Place {
                 if self.peers.deadline(place) <= now {
@@ -343,6 +352,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             self.reading_timeout(now);
             self.gossip_timeout(now);
             self.own_timeout(now);
+            self.openers_timeout(now);
         }
         if self.news.waiting_at.take_due(now) {
             self.tell_waiting(now);
@@ -464,11 +474,20 @@ impl<const PEERS: usize> Mesh<PEERS> {
         self.next.set_by(at);
     }
 
+    /// The machine has slept, or the program was stopped: sessions and NATs may be gone, and every wait is over.
+    fn wake_up(&mut self, now: Instant) {
+        self.probe_all(now);
+        for place in 0..self.peers.len() as Place {
+            self.reconsider(place, now);
+        }
+    }
+
     fn recompute_next(&mut self) {
         let links = self.peers.next_deadline();
         self.next.set(links.min(self.news.report_at.at()).min(self.news.waiting_at.at()));
         if !self.leaving {
-            self.next.set_by(self.readings.next.at().min(self.gossip.next()).min(self.own.next()));
+            let shared = self.readings.next.at().min(self.gossip.next()).min(self.own.next());
+            self.next.set_by(shared.min(self.openers.next()));
         }
     }
 
@@ -550,6 +569,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             }
         }
         self.live = 0;
+        self.openers.clear();
         self.peers.clear_deadlines();
         self.introductions.clear();
         self.reconciling.clear();
@@ -574,6 +594,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         self.recent_pairs.retain(|pair| !pair.names(place));
         self.introductions.retain(|intro| !intro.names(place));
         self.tells.retain(|tell| tell.to != place);
+        self.openers.forget(place);
         self.refusal = self.refusal.filter(|(to, _)| *to != place);
     }
 }

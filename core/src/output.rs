@@ -22,6 +22,16 @@ pub enum Output {
         /// Bytes of the buffer to send.
         len: usize,
     },
+    /// Send the first `len` bytes of the buffer to this endpoint from WireGuard's own port, by a raw socket. Only after
+    /// [`crate::Mesh::allow_openers`]. A failure needs no answer.
+    Opener {
+        /// Where to.
+        to: SocketAddr,
+        /// Bytes of the buffer to send.
+        len: usize,
+        /// How many routers it may pass (TTL, hop limit); `None` for as many as any packet.
+        hops: Option<u8>,
+    },
     /// Change a peer of the interface. If that fails, say so with [`crate::Mesh::handle_action_error`].
     Peer {
         /// The peer.
@@ -49,6 +59,8 @@ pub enum CandidateKind {
     Global,
     /// What the mediator of the attempt sees at this moment.
     Mediated,
+    /// The peer's opener came from there in this attempt.
+    Heard,
     /// Where the peer says that others see it.
     Published,
     /// Where it was last connected.
@@ -67,6 +79,7 @@ impl CandidateKind {
             Self::Configured => "configured",
             Self::Global => "global",
             Self::Mediated => "mediated",
+            Self::Heard => "heard",
             Self::Published => "published",
             Self::LastGood => "last-good",
             Self::Private => "private",
@@ -114,6 +127,11 @@ pub enum Reason {
     ActionFailed,
     /// It speaks the original wgautomesh's protocol, which this one cannot talk to.
     OriginalProtocol,
+    /// One of both is behind a NAT that shows every destination another port, and the other's lets nobody in whom it does not
+    /// expect from that very port: the two cannot be punched.
+    EndpointDependentNat,
+    /// It looks like that; one of both has been seen by one node only, which does not tell for sure.
+    PerhapsEndpointDependentNat,
 }
 
 impl Reason {
@@ -132,6 +150,8 @@ impl Reason {
             Self::Unroutable,
             Self::ActionFailed,
             Self::OriginalProtocol,
+            Self::EndpointDependentNat,
+            Self::PerhapsEndpointDependentNat,
         ]
         .into_iter()
         .find(|reason| *reason as u8 == byte)
@@ -154,6 +174,8 @@ impl Reason {
             Self::Unroutable => "unroutable",
             Self::ActionFailed => "action-failed",
             Self::OriginalProtocol => "original-protocol",
+            Self::EndpointDependentNat => "endpoint-dependent-nat",
+            Self::PerhapsEndpointDependentNat => "perhaps-endpoint-dependent-nat",
         }
     }
 }
@@ -176,6 +198,14 @@ impl fmt::Display for Reason {
             Self::Unroutable => "no known endpoint has a route outside the mesh",
             Self::ActionFailed => "the WireGuard interface could not be changed",
             Self::OriginalProtocol => "it runs the original wgautomesh, whose protocol differs",
+            Self::EndpointDependentNat => {
+                "the NATs between us cannot be punched, since one shows every destination another port: \
+                 forward WireGuard's port on one side"
+            }
+            Self::PerhapsEndpointDependentNat => {
+                "the NATs between us cannot be punched; probably one shows every destination another port: \
+                 forward WireGuard's port on one side"
+            }
         })
     }
 }

@@ -79,6 +79,11 @@ impl Phase {
         matches!(self, Self::Fired | Self::Opening | Self::Heard | Self::Waiting | Self::Ending)
     }
 
+    /// Whether an attempt is at a point where an opener may still be of use.
+    pub(crate) const fn is_being_opened(self) -> bool {
+        matches!(self, Self::Yielding | Self::Waiting | Self::Firing | Self::Fired | Self::Opening)
+    }
+
     /// Whether WireGuard has a session with the peer, or may have: then it is not to be re-added lightly.
     pub(crate) const fn has_session(self) -> bool {
         matches!(self, Self::Live | Self::Probing | Self::Presumed | Self::Greeting | Self::Mute)
@@ -185,8 +190,12 @@ pub(crate) struct View {
     pub(crate) stamp: u64,
     /// When rx was last seen to change, or the peer was last heard.
     pub(crate) rx_changed: Instant,
-    /// `tx` when rx last changed.
-    pub(crate) tx_mark: u64,
+    /// Gossip has been sent since the last reading.
+    pub(crate) gossiped: bool,
+    /// Readings since more than keepalives was sent and rx has not changed.
+    pub(crate) unanswered: u8,
+    /// What came last was a keepalive, so that the next one is the peer's too: WireGuard puts its own off by one that it hears.
+    pub(crate) hears_keepalives: bool,
     /// When the handshake stamp was last seen to change.
     pub(crate) stamp_changed: Instant,
     pub(crate) keepalive: u16,
@@ -215,7 +224,9 @@ impl View {
             tx: 0,
             stamp: 0,
             rx_changed: Instant::MIN,
-            tx_mark: 0,
+            gossiped: false,
+            unanswered: 0,
+            hears_keepalives: false,
             stamp_changed: Instant::MIN,
             keepalive: 0,
             user_keepalive: 0,
@@ -287,6 +298,9 @@ pub(crate) struct Link {
     pub(crate) prepare: Prepare,
     /// The second, of 256, in which a datagram that does not open was last tried as one of the original's.
     pub(crate) examined: u8,
+    /// Series of openers sent in a stretch of time, and which stretch, of 256.
+    pub(crate) opened: u8,
+    pub(crate) opened_in: u8,
     /// Packets that may still be taken, and since when.
     pub(crate) allowance: u16,
     pub(crate) allowance_at: Instant,
@@ -324,9 +338,20 @@ impl Link {
             told: None,
             initiator: false,
             prepare: Prepare::Nothing,
+            opened: 0,
+            opened_in: 0,
             examined: u8::MAX,
             allowance: PACKETS_BURST,
             allowance_at: Instant::MIN,
+        }
+    }
+
+    /// An attempt is under way. What is known to stand in its way goes on being so.
+    pub(crate) fn set_connecting(&mut self) {
+        let known =
+            matches!(self.reason, Some(Reason::EndpointDependentNat | Reason::PerhapsEndpointDependentNat));
+        if !known {
+            self.reason = Some(Reason::Connecting);
         }
     }
 

@@ -144,7 +144,7 @@ pub(crate) struct Claim {
     pub(crate) order: Order,
     /// A [`NatClass`].
     nat: u8,
-    /// Meaning yet to be given; passed on as it is.
+    /// See [`Claim::OPENERS`] and the others; unknown ones are passed on as they are.
     flags: u8,
     /// How many live peers the subject has, up to [`crate::limits::DEGREE_SHOWN`].
     pub(crate) degree: u8,
@@ -154,9 +154,30 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
+    /// The subject can send openers.
+    pub(crate) const OPENERS: u8 = 1;
+    /// Peers have reached it by IPv4, and by IPv6, without its having sent them anything first: there is no NAT or firewall
+    /// before it that needs to be kept open.
+    pub(crate) const REACHABLE_V4: u8 = 2;
+    /// See [`REACHABLE_V4`](Self::REACHABLE_V4).
+    pub(crate) const REACHABLE_V6: u8 = 4;
+
     /// The record of a node that knows nothing about itself yet, nor that it is to have one.
     pub(crate) const fn new() -> Self {
         Self { order: Order::NONE, nat: 0, flags: 0, degree: 0, port: 0, endpoints: Vec::new() }
+    }
+
+    /// Whether a flag is set.
+    pub(crate) const fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    pub(crate) const fn set_flags(&mut self, flags: u8) {
+        self.flags = flags;
+    }
+
+    pub(crate) const fn flags(&self) -> u8 {
+        self.flags
     }
 
     pub(crate) const fn nat(&self) -> NatClass {

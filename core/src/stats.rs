@@ -35,6 +35,12 @@ pub struct Counters {
     pub introduced: u32,
     /// Introductions refused to others.
     pub refused_introductions: u32,
+    /// Openers sent.
+    pub sent_openers: u32,
+    /// Openers of the other side of an attempt received.
+    pub heard_openers: u32,
+    /// Openers dropped: too many, or they do not open.
+    pub dropped_openers: u32,
     /// Times WireGuard was made to initiate.
     pub fired: u32,
     /// Fires put off because the budget of targets was used up.
@@ -75,6 +81,9 @@ impl Counters {
             refused_records: 0,
             introduced: 0,
             refused_introductions: 0,
+            sent_openers: 0,
+            heard_openers: 0,
+            dropped_openers: 0,
             fired: 0,
             over_budget: 0,
             readings: 0,

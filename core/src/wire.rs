@@ -17,6 +17,7 @@
 //! | 10 | Ask | [`Ask`] |
 //! | 11 | Tell | [`Tell`] |
 //! | 12 | Bye | empty |
+//! | 13 | Opener | [`Opener`], never in the tunnel |
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -40,6 +41,7 @@ pub(crate) enum Kind {
     Ask = 10,
     Tell = 11,
     Bye = 12,
+    Opener = 13,
 }
 
 impl Kind {
@@ -57,6 +59,7 @@ impl Kind {
             10 => Self::Ask,
             11 => Self::Tell,
             12 => Self::Bye,
+            13 => Self::Opener,
             _ => return None,
         })
     }
@@ -77,15 +80,13 @@ pub(crate) struct Hello {
     pub(crate) seen: Option<Endpoint>,
     /// Hint of the newest secret the sender has.
     pub(crate) hint: u8,
-    /// See [`Hello::NEW`] and [`Hello::LEAF`].
+    /// See [`Hello::LEAF`].
     pub(crate) flags: u8,
 }
 
 impl Hello {
-    /// The sender has not had an echo from the receiver yet: it wants to know everything.
-    pub(crate) const NEW: u8 = 1;
     /// The sender has so few live peers that it depends on the receiver for news.
-    pub(crate) const LEAF: u8 = 2;
+    pub(crate) const LEAF: u8 = 1;
 }
 
 /// One record on its way.
@@ -133,10 +134,6 @@ pub(crate) struct IntroReq {
 impl IntroReq {
     /// The sender's WireGuard has no session with the target: waiting for one to be found dead is useless.
     pub(crate) const NO_SESSION: u8 = 1;
-    /// The sender can use IPv4 endpoints.
-    pub(crate) const IPV4: u8 = 2;
-    /// The sender can use IPv6 endpoints.
-    pub(crate) const IPV6: u8 = 4;
 }
 
 /// What a node does in an attempt.
@@ -244,6 +241,15 @@ pub(crate) struct Tell {
     pub(crate) endpoint: Option<Endpoint>,
     /// How long it has been so, in seconds.
     pub(crate) since_s: u32,
+}
+
+/// "Here I am, on this path." From WireGuard's port to WireGuard's port, outside of any tunnel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Opener {
+    /// The attempt, as the introduction named it.
+    pub(crate) attempt: [u8; 4],
+    /// The first eight bytes of the sender's key.
+    pub(crate) from: [u8; 8],
 }
 
 /// A frame does not decode.

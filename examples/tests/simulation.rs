@@ -109,3 +109,35 @@ fn without_loss_hardly_a_handshake_is_wasted() {
         outcome.pairs / 2
     );
 }
+
+/// Bytes of gossip and readings of the interface per node and hour, of 16 nodes to which nothing happens, the most of any.
+fn idle_hour(public: usize) -> (u64, u64) {
+    let mut world = cold(16, public).world::<16>();
+    for node in 0..16 {
+        world.start(node);
+    }
+    world.run(Duration::from_secs(120));
+    assert_eq!(world.connected(), 16 * 15);
+    let before: Vec<_> = world.nodes.iter().map(|node| (node.gossip_bytes, node.readings)).collect();
+    world.run(Duration::from_secs(3600));
+    assert_eq!(world.connected(), 16 * 15);
+    let after = world.nodes.iter().zip(before);
+    let spent = after.map(|(node, (bytes, readings))| (node.gossip_bytes - bytes, node.readings - readings));
+    spent.reduce(|a, b| (a.0.max(b.0), a.1.max(b.1))).expect("there are nodes")
+}
+
+#[test]
+fn an_idle_mesh_is_quiet() {
+    for public in [1, 16] {
+        let run = move || idle_hour(public);
+        let (bytes, readings) = thread::Builder::new()
+            .stack_size(64 << 20)
+            .spawn(run)
+            .expect("a thread")
+            .join()
+            .expect("no panic");
+        println!("{public} of 16 public: {bytes} bytes of gossip and {readings} readings an hour");
+        assert!(bytes <= 25_000, "{bytes} bytes of gossip an hour");
+        assert!(readings <= 800, "{readings} readings an hour");
+    }
+}

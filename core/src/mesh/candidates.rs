@@ -87,6 +87,12 @@ impl<const PEERS: usize> Mesh<PEERS> {
 
     /// Takes one shot from the budget: whether WireGuard may be pointed at the target now.
     pub(super) fn may_fire(&mut self, place: Place, now: Instant) -> bool {
+        let Some(target) = self.peers.get(place).and_then(|p| p.link.target) else { return false };
+        self.within_budget(place, target, now)
+    }
+
+    /// Takes one shot from the budget: whether anything may be sent there for a peer that is not connected.
+    pub(super) fn within_budget(&mut self, place: Place, target: Endpoint, now: Instant) -> bool {
         let refill = now
             .saturating_duration_since(self.shots_at)
             .as_millis()
@@ -96,7 +102,6 @@ impl<const PEERS: usize> Mesh<PEERS> {
             self.shots = self.shots.saturating_sub(u32::try_from(refill).unwrap_or(u32::MAX));
             self.shots_at = now;
         }
-        let Some(target) = self.peers.get(place).and_then(|p| p.link.target) else { return false };
         let sharing = self.peers.iter().filter(|(other, p)| {
             *other != place
                 && p.link.target == Some(target)
@@ -131,7 +136,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
     }
 
     /// Whether a candidate is one that we may ever send to.
-    fn is_usable(&self, endpoint: Endpoint) -> bool {
+    pub(super) fn is_usable(&self, endpoint: Endpoint) -> bool {
         if endpoint.scope() == Scope::Unusable || endpoint.scope() == Scope::Link {
             return false;
         }

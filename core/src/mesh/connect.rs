@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// A round trip as long as nothing is known about it.
-const UNKNOWN_RTT: Duration = Duration::from_millis(100);
+pub(super) const UNKNOWN_RTT: Duration = Duration::from_millis(100);
 
 /// Pauses between Hellos to a peer whose gossip does not answer, in seconds; the last one for good. One of them is just
 /// longer than WireGuard takes to answer data with a keepalive.
@@ -144,13 +144,19 @@ impl<const PEERS: usize> Mesh<PEERS> {
             return self.rest(place, now, Reason::NoEndpoint, None);
         }
         let yields = self.is_lower(place) && self.may_be_known();
+        let alone = self.connected() == 0
+            && self.peers.get(place).is_some_and(|p| p.link.readds == 0 && !p.good.is_empty());
         let Some(peer) = self.peers.get_mut(place) else { return };
         peer.link.round = peer.link.round.saturating_add(1);
         peer.link.via = NOBODY;
         peer.link.initiator = true;
         peer.link.rx_at = peer.view.rx;
         peer.link.stamp_at = peer.view.stamp;
-        peer.link.reason = Some(Reason::Connecting);
+        peer.link.set_connecting();
+        if alone {
+            // Both sides may be behind NATs that were open to each other once: no harm is done by knocking.
+            self.open_paths(place, now);
+        }
         if yields {
             self.enter(place, Phase::Yielding, now.saturating_add(FIRST_CONTACT_YIELD));
         } else {
@@ -215,7 +221,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
         }
         let user_keepalive = peer.view.user_keepalive;
         let view = &mut peer.view;
-        (view.rx, view.tx, view.tx_mark, view.stamp, view.keepalive) = (0, 0, 0, 0, 0);
+        (view.rx, view.tx, view.stamp, view.keepalive) = (0, 0, 0, 0);
+        view.unanswered = 0;
         view.user_keepalive = user_keepalive;
         view.endpoint = peer.link.target;
         view.present = true;
@@ -247,7 +254,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         peer.link.asked = peer.link.asked.saturating_add(1);
         peer.link.rx_at = peer.view.rx;
         peer.link.stamp_at = peer.view.stamp;
-        peer.link.reason = Some(Reason::Connecting);
+        peer.link.set_connecting();
         self.enter(place, Phase::Asking, now.saturating_add(patience));
         self.request(place, Pending::ASK_INTRO);
     }
@@ -281,7 +288,10 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let repeated = peer.link.attempt == intro.attempt && peer.link.phase != Phase::Asking;
         match peer.link.phase {
             // Hearsay moves no live session: the peer is asked itself.
-            Phase::Live => return self.probe(place, now),
+            Phase::Live => {
+                self.let_in(place, intro, now);
+                return self.probe(place, now);
+            }
             Phase::Probing | Phase::Presumed | Phase::Greeting => return,
             Phase::Mute
                 if intro.flags & Intro::STALE == 0
@@ -304,7 +314,6 @@ impl<const PEERS: usize> Mesh<PEERS> {
             _ => {}
         }
         let wait = Duration::from_millis(u64::from(intro.wait_ms)).min(MAX_WAIT);
-        let rtt = Duration::from_millis(u64::from(intro.rtt_ms)).min(MAX_WAIT);
         let seen = intro.seen.filter(|e| e.scope() == Scope::Public);
         let Some(peer) = self.peers.get_mut(place) else { return };
         if peer.link.round == 0 && peer.link.reason != Some(Reason::Connecting) {
@@ -321,11 +330,17 @@ impl<const PEERS: usize> Mesh<PEERS> {
         peer.link.asked = 0;
         peer.link.rx_at = peer.view.rx;
         peer.link.stamp_at = peer.view.stamp;
-        peer.link.reason = Some(Reason::Connecting);
+        peer.link.set_connecting();
         peer.link.initiator = role == Role::Initiate;
         peer.link.readds = 0;
         peer.mediated = seen.or(peer.mediated);
-        let round = self.round_length(rtt) * u32::from(FIRES_PER_ROUND);
+        let opens = role == Role::Open && self.openers.allowed;
+        if role != Role::Listen && (opens || wait.as_ticks() > 0) {
+            self.open_paths(place, now);
+        }
+        // The second fire is given twice the time of the first.
+        let round = self.fire_patience(place) * 3;
+        self.expect_openers(now.saturating_add(wait).saturating_add(round));
         match role {
             Role::Initiate => {
                 if !self.aim(place, false) {
@@ -341,11 +356,24 @@ impl<const PEERS: usize> Mesh<PEERS> {
             Role::Open | Role::Listen => {
                 // What is done to WireGuard waits for a reading: a handshake may have come in already.
                 if let Some(peer) = self.peers.get_mut(place) {
-                    peer.link.prepare = if role == Role::Open { Prepare::Open } else { Prepare::Disarm };
+                    let by_wireguard = role == Role::Open && !opens;
+                    peer.link.prepare = if by_wireguard { Prepare::Open } else { Prepare::Disarm };
                 }
                 self.enter(place, Phase::Opening, now.saturating_add(wait).saturating_add(round));
                 self.readings.want();
             }
+        }
+    }
+
+    /// A live peer wants a new session with us: it has moved, or started anew. Our session stays as it is, and our NAT is
+    /// opened towards where it is now.
+    fn let_in(&mut self, place: Place, intro: &Intro, now: Instant) {
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        peer.mediated = intro.seen.filter(|e| e.scope() == Scope::Public).or(peer.mediated);
+        if peer.link.attempt != intro.attempt {
+            peer.link.attempt = intro.attempt;
+            peer.link.initiator = false;
+            self.open_paths(place, now);
         }
     }
 
@@ -411,7 +439,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
     /// A link's deadline has come.
     pub(super) fn link_timeout(&mut self, place: Place, now: Instant) {
         let Some(peer) = self.peers.get(place) else { return };
-        let (link, rtt) = (peer.link, peer.link.rtt_or(UNKNOWN_RTT));
+        let link = peer.link;
         match link.phase {
             Phase::Idle => self.pursue(place, now),
             Phase::Presumed => self.lose(place, now, Reason::Silent),
@@ -421,7 +449,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 self.fire_soon(place, now);
             }
             Phase::Asking => self.mediator_failed(place, now),
-            Phase::Fired => self.fired_timeout(place, now, rtt),
+            Phase::Fired => self.fired_timeout(place, now),
             Phase::Opening => self.end_round(place, now),
             Phase::Ending => self.next_round(place, now),
             Phase::Heard => {
@@ -442,15 +470,20 @@ impl<const PEERS: usize> Mesh<PEERS> {
         }
     }
 
-    fn fired_timeout(&mut self, place: Place, now: Instant, rtt: Duration) {
-        let mut length = self.round_length(rtt);
+    fn fired_timeout(&mut self, place: Place, now: Instant) {
+        let patience = self.fire_patience(place);
         let Some(peer) = self.peers.get_mut(place) else { return };
         let link = &mut peer.link;
         let fired = link.fired;
         link.hellos = link.hellos.saturating_add(1);
-        if link.via == NOBODY && link.readds == 1 {
-            length = ROUND_FIRST;
-        }
+        // A fire ends the handshake before it. Each is given longer than the last, should the round trip be longer than is
+        // thought; without a mediator nothing is known of it.
+        let fires = u32::from(link.readds.max(1));
+        let length = if link.via == NOBODY {
+            (ROUND_FIRST * (1 << (fires - 1).min(4))).min(ROUND_MAX)
+        } else {
+            patience * fires.min(4)
+        };
         match usize::from(link.hellos) {
             n @ 1..=2 if now < fired.saturating_add(length) => {
                 let next = HELLO_REPEATS.get(n).copied().unwrap_or(length);
@@ -494,15 +527,37 @@ impl<const PEERS: usize> Mesh<PEERS> {
             return self.fire_soon(place, now);
         }
         self.disarm(place);
-        if round > 0 && round.is_multiple_of(ROUNDS) {
-            return self.give_up(place, now, Reason::NoAnswer);
+        let obstacle = self.obstacle(place);
+        // Once with each role is enough where it takes a forgiving filter on one side.
+        let rounds = if obstacle == Some(Reason::EndpointDependentNat) { 2 } else { ROUNDS };
+        if round > 0 && round.is_multiple_of(rounds) {
+            return self.give_up(place, now, obstacle.unwrap_or(Reason::NoAnswer));
         }
         let Some(peer) = self.peers.get_mut(place) else { return };
         peer.link.asked = 0;
+        if round >= 2 && obstacle.is_some() {
+            peer.link.reason = obstacle;
+        }
         if self.is_lower(place) {
             return self.pursue(place, now);
         }
         self.enter(place, Phase::Idle, now.saturating_add(ASK_YIELD));
+    }
+
+    /// What stands between us and a peer that both have been introduced in vain, as far as both know what they are behind.
+    fn obstacle(&self, place: Place) -> Option<Reason> {
+        let ours = self.own.claim.nat();
+        let theirs = self.peers.get(place)?.held.claim.as_ref()?.nat();
+        let either = |class| ours == class || theirs == class;
+        if either(NatClass::Open) {
+            None
+        } else if either(NatClass::EndpointDependent) {
+            Some(Reason::EndpointDependentNat)
+        } else if either(NatClass::Translated) {
+            Some(Reason::PerhapsEndpointDependentNat)
+        } else {
+            None
+        }
     }
 
     /// This effort has failed: the next one comes after a while, or with news.

@@ -36,6 +36,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
             self.acting = true;
             return Some(output);
         }
+        if let Some(output) = self.next_opener(now, rng, buffer) {
+            return Some(output);
+        }
         if self.readings.wanted && self.interface.is_some() && !self.leaving && self.may_read(now) {
             self.readings.wanted = false;
             self.readings.next.set(now.saturating_add(crate::limits::READ_LOST));
@@ -229,7 +232,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
         rng: &mut R,
         buffer: &mut [u8],
     ) -> Option<Output> {
-        let peer = self.peers.get(to)?;
+        let peer = self.peers.get_mut(to)?;
+        peer.view.gossiped = true;
         let secret = self.secrets.get(usize::from(peer.secret)).or_else(|| self.secrets.first())?;
         match seal::seal(secret, buffer, len, rng) {
             Ok(len) => {
@@ -269,7 +273,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             holds: peer.held.order(),
             seen: peer.view.endpoint,
             hint,
-            flags: if live { 0 } else { Hello::NEW } | if leaf { Hello::LEAF } else { 0 },
+            flags: if leaf { Hello::LEAF } else { 0 },
         };
         peer.told_leaf = leaf;
         let ack = peer.pending.take(Pending::ACK);

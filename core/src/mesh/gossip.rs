@@ -254,6 +254,10 @@ impl<const PEERS: usize> Mesh<PEERS> {
         }
         if moved {
             self.reconsider(place, now);
+            if !first_hand {
+                // It tells others that it is elsewhere now, and us nothing: can it?
+                self.probe(place, now);
+            }
         }
     }
 
@@ -444,6 +448,11 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 self.request(place, Pending::PUSH);
             }
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn stop_comparing(&mut self) {
+        self.gossip.digest_at.clear();
     }
 
     /// Compares digests with one live peer, by a Hello.

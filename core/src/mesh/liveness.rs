@@ -6,8 +6,8 @@ use super::Mesh;
 use crate::{
     Reason,
     limits::{
-        HELLO_REPEATS, KEEPALIVE, KEEPALIVE_BYTES, PROBE_MAX, PROBE_MIN, PROBES, SESSION_DOUBT, SILENT_BUSY,
-        SILENT_IDLE,
+        HELLO_REPEATS, KEEPALIVE, PROBE_MAX, PROBE_MIN, PROBES, SESSION_DOUBT, SILENT_BUSY, SILENT_IDLE,
+        SILENT_SENDER, SILENT_UNGUARDED,
     },
     peer::{Pending, Phase, Place},
 };
@@ -94,10 +94,16 @@ impl<const PEERS: usize> Mesh<PEERS> {
         }
     }
 
-    /// WireGuard keeps the NATs on the way open: with the user's interval where there is one, else with ours.
+    /// WireGuard keeps the NATs on the way open: with the user's interval where there is one, else with ours; not at all where
+    /// there is nothing to be kept open.
     pub(super) fn set_keepalive(&mut self, place: Place) {
+        let unguarded = self.is_unguarded(place);
         let Some(peer) = self.peers.get_mut(place) else { return };
-        let interval = if peer.view.user_keepalive != 0 { peer.view.user_keepalive } else { KEEPALIVE };
+        let interval = match peer.view.user_keepalive {
+            0 if unguarded => 0,
+            0 => KEEPALIVE,
+            user => user,
+        };
         if peer.view.keepalive != interval {
             peer.link.keepalive = interval;
             self.request(place, Pending::KEEPALIVE);
@@ -114,18 +120,29 @@ impl<const PEERS: usize> Mesh<PEERS> {
             // Somebody took the peer out of the interface, and with it the session.
             return self.lose(place, now, Reason::Silent);
         }
+        if peer.view.address_taken {
+            // What we hear from there is another's now, and what we send goes to him.
+            return self.lose(place, now, Reason::AddressTaken);
+        }
         if let Some(endpoint) = peer.view.endpoint {
             if peer.good.first() != Some(&endpoint) {
                 peer.remember_good(endpoint);
             }
             peer.link.target = Some(endpoint);
         }
-        let silent = now.saturating_duration_since(peer.view.rx_changed);
-        let unanswered = peer.view.tx.wrapping_sub(peer.view.tx_mark) > KEEPALIVE_BYTES;
-        if peer.link.phase == Phase::Live && (silent >= SILENT_IDLE || (unanswered && silent >= SILENT_BUSY))
-        {
+        let view = &peer.view;
+        let silent = now.saturating_duration_since(view.rx_changed);
+        let bearable = match view.keepalive {
+            // One reading may fall between the question and its answer.
+            _ if view.unanswered >= 2 => SILENT_BUSY,
+            0 => SILENT_UNGUARDED,
+            _ if view.hears_keepalives => SILENT_IDLE,
+            _ => SILENT_SENDER,
+        };
+        if silent >= bearable {
             self.probe(place, now);
         }
+        self.set_keepalive(place);
     }
 
     /// Asks a live peer for an echo.
@@ -137,6 +154,13 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let patience = (peer.link.rtt * 2).clamp(PROBE_MIN, PROBE_MAX);
         self.enter(place, Phase::Probing, now.saturating_add(patience));
         self.request(place, Pending::HELLO);
+    }
+
+    /// Something has changed that may have broken any path: we have moved, or slept.
+    pub(super) fn probe_all(&mut self, now: Instant) {
+        for place in 0..self.peers.len() as Place {
+            self.probe(place, now);
+        }
     }
 
     pub(super) fn probe_timeout(&mut self, place: Place, now: Instant) {

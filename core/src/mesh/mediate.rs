@@ -11,12 +11,16 @@ use crate::{
     Endpoint, NatClass, Scope,
     limits::{MAX_WAIT, OPENER_MARGIN, PAIR_MEMORY, READ_FRESH},
     peer::{NOBODY, Pending, Place},
+    record::Claim,
     stats::count,
     wire::{Intro, IntroNack, IntroReq, Role},
 };
 
 /// How long an asker is to wait while too many others are being introduced.
 const BUSY_RETRY: Duration = Duration::from_millis(250);
+
+/// A peer last heard longer ago than this is asked whether it is still there, before others are sent to it.
+const HEARD_LATELY: Duration = Duration::from_secs(3);
 
 /// A message of ours that is to go out: half of an introduction, or a refusal.
 pub(super) struct Introduction {
@@ -97,6 +101,11 @@ impl<const PEERS: usize> Mesh<PEERS> {
         {
             return self.refuse(from, target, IntroNack::NOT_LIVE, Duration::from_ticks(0));
         }
+        let heard = self.peers.get(target).map_or(now, |p| p.view.rx_changed);
+        // Whoever asks has reason to doubt that the other is where we see it.
+        if now.saturating_duration_since(heard) > HEARD_LATELY {
+            self.probe(target, now);
+        }
         let recent = self.recent_pairs.iter().find(|pair| {
             pair.names(from)
                 && pair.names(target)
@@ -161,10 +170,20 @@ impl<const PEERS: usize> Mesh<PEERS> {
             ((a.key > b.key) != swap, a_open && first)
         };
         let (initiator, other) = if asker_initiates { (asker, target) } else { (target, asker) };
-        let opener = if asker_initiates { b } else { a };
+        let (opener, initiator_rtt) = if asker_initiates { (b, a.link.rtt) } else { (a, b.link.rtt) };
         // Time for the opener to hear of it and for its packet to leave its NAT.
-        let wait =
-            if listen { Duration::from_ticks(0) } else { (opener.link.rtt + OPENER_MARGIN).min(MAX_WAIT) };
+        let opens_raw = opener.held.claim.as_ref().is_some_and(|c| c.has(Claim::OPENERS));
+        let wait = if listen {
+            Duration::from_ticks(0)
+        } else if opens_raw {
+            // Half of each round trip is their introduction's way. What the initiator sends takes its time as well.
+            let (there, here) = (opener.link.rtt / 2, initiator_rtt / 2);
+            Duration::from_ticks(there.as_ticks().saturating_sub(here.as_ticks())) + OPENER_MARGIN
+        } else {
+            // The opener's initiation must have come as far as the other's NAT, or it passes, and the two cross.
+            opener.link.rtt + OPENER_MARGIN
+        };
+        let wait = wait.min(MAX_WAIT);
         let rtt = (a.link.rtt + b.link.rtt).min(MAX_WAIT);
         let millis = |d: Duration| u16::try_from(d.as_millis()).unwrap_or(u16::MAX);
         Some(RecentPair {
@@ -188,17 +207,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
     /// What a request for an introduction says about us.
     pub(super) fn intro_request(&self, place: Place) -> Option<IntroReq> {
         let peer = self.peers.get(place)?;
-        let family = |v4: bool| self.local.is_empty() || self.local.iter().any(|a| a.is_ipv4() == v4);
-        let mut flags = 0;
-        if peer.view.stamp == 0 {
-            flags |= IntroReq::NO_SESSION;
-        }
-        if family(true) {
-            flags |= IntroReq::IPV4;
-        }
-        if family(false) {
-            flags |= IntroReq::IPV6;
-        }
+        let flags = if peer.view.stamp == 0 { IntroReq::NO_SESSION } else { 0 };
         Some(IntroReq { target: peer.key, round: peer.link.round.saturating_add(1), flags })
     }
 

@@ -19,6 +19,10 @@ use crate::{
 /// A change that moves no endpoint waits this long: it is of no use to anybody who is connecting at this moment.
 const DETAIL_DELAY: Duration = Duration::from_secs(2);
 
+/// So many peers must have reached us unasked before we say that everybody can: for one, a firewall may have had an
+/// exception, or a state left over from before our start.
+const REACHED_BY: u8 = 2;
+
 /// Local and reflexive endpoints published, each.
 const LOCAL_SHOWN: usize = 4;
 
@@ -44,6 +48,9 @@ pub(super) struct Own {
     detail_since: Option<Instant>,
     /// When the record is made anew.
     due: Alarm,
+    /// Peers that have reached us without our having sent them anything, by family.
+    reached_v4: u8,
+    reached_v6: u8,
     refutations: u8,
     refuted_since: Instant,
     /// Until when no further refutation is made.
@@ -64,6 +71,8 @@ impl Own {
             well_connected: false,
             detail_since: None,
             due: Alarm::unset(),
+            reached_v4: 0,
+            reached_v6: 0,
             refutations: 0,
             refuted_since: Instant::MIN,
             hushed_until: Instant::MIN,
@@ -108,6 +117,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let seen = self.seen_at();
         let mut claim = self.own.claim.clone();
         claim.set_nat(self.classify(&seen));
+        claim.set_flags(self.own_flags());
         claim.degree = self.connected().min(DEGREE_SHOWN) as u8;
         claim.port = interface.listen_port;
         // Nobody sees us while we see nobody; what was seen before is still the best guess.
@@ -137,8 +147,13 @@ impl<const PEERS: usize> Mesh<PEERS> {
             add(Origin::Reflexive, endpoint);
         }
         let before = &self.own.claim;
-        let urgent = claim.endpoints != before.endpoints || claim.port != before.port;
-        let detail = claim.nat() != before.nat() || claim.degree != before.degree;
+        // That nobody behind a NAT can punch it is what others want to know before they try.
+        let hard = NatClass::EndpointDependent;
+        let urgent = claim.endpoints != before.endpoints
+            || claim.port != before.port
+            || (claim.nat() == hard && before.nat() != hard);
+        let detail =
+            claim.nat() != before.nat() || claim.degree != before.degree || claim.flags() != before.flags();
         let waited = self.own.detail_since.is_some_and(|at| now >= at.saturating_add(DETAIL_DELAY));
         if urgent || (detail && waited) {
             self.own.detail_since = None;
@@ -151,6 +166,42 @@ impl<const PEERS: usize> Mesh<PEERS> {
         } else {
             self.own.detail_since = None;
         }
+    }
+
+    fn own_flags(&self) -> u8 {
+        let reached = |count: u8, flag| if count >= REACHED_BY { flag } else { 0 };
+        let openers = if self.openers.allowed { Claim::OPENERS } else { 0 };
+        openers
+            | reached(self.own.reached_v4, Claim::REACHABLE_V4)
+            | reached(self.own.reached_v6, Claim::REACHABLE_V6)
+    }
+
+    /// A peer has reached us which we had sent nothing.
+    pub(super) fn reached(&mut self, by: Endpoint, now: Instant) {
+        if by.scope() != Scope::Public {
+            return;
+        }
+        let count = if by.is_ipv4() { &mut self.own.reached_v4 } else { &mut self.own.reached_v6 };
+        *count = count.saturating_add(1);
+        if *count == REACHED_BY {
+            self.refresh_own_soon(now);
+        }
+    }
+
+    /// Whether nothing stands between us and a peer that would have to be kept open: neither of both is translated, and
+    /// both have been reached by others unasked.
+    pub(super) fn is_unguarded(&self, place: Place) -> bool {
+        let Some(peer) = self.peers.get(place) else { return false };
+        let (Some(endpoint), Some(ours), Some(claim)) =
+            (peer.view.endpoint, peer.sees_us_at, peer.held.claim.as_ref())
+        else {
+            return false;
+        };
+        let flag = if endpoint.is_ipv4() { Claim::REACHABLE_V4 } else { Claim::REACHABLE_V6 };
+        self.own.claim.has(flag)
+            && claim.has(flag)
+            && self.local.contains(&ours.ip())
+            && claim.of(Origin::Local).any(|e| e == endpoint)
     }
 
     fn publish_own(&mut self, mut claim: Claim, now: Instant) {

@@ -8,7 +8,10 @@ use super::Mesh;
 use crate::{
     ActionError, Endpoint, PeerAction, PeerReading, PublicKey, Reason,
     alarm::Alarm,
-    limits::{READ_BUSY, READ_FAST, READ_FREELY, READ_LOST, READ_SLOW, READ_SPACING_PER_PEER},
+    limits::{
+        HANDSHAKE_BYTES, INITIATION_BYTES, KEEPALIVE_BYTES, READ_BUSY, READ_FAST, READ_FREELY, READ_LOST,
+        READ_SLOW, READ_SPACING_PER_PEER, RESPONSE_BYTES,
+    },
     peer::{Pending, Phase, Place, View},
 };
 
@@ -70,11 +73,12 @@ impl<const PEERS: usize> Mesh<PEERS> {
         view.present = true;
         let endpoint = reading.endpoint.map(Endpoint::from);
         if peer.link.phase == Phase::Live && view.endpoint.is_some() && endpoint != view.endpoint {
-            peer.pending.set(Pending::MOVED);
+            // It does not know that it has moved, perhaps: our Hello says where we see it.
+            peer.pending.set(Pending::MOVED | Pending::HELLO);
             peer.link.kind = crate::CandidateKind::Roamed;
             self.busy = true;
         }
-        view.endpoint = endpoint;
+        let before = core::mem::replace(&mut view.endpoint, endpoint);
         if reading.keepalive != view.keepalive {
             view.keepalive = reading.keepalive;
             // Somebody else has set it: that is the user's wish, and comes back after a re-add.
@@ -86,16 +90,29 @@ impl<const PEERS: usize> Mesh<PEERS> {
             view.stamp_changed = if self.readings.had { now } else { Instant::MIN };
             view.stamp = reading.last_handshake;
         }
-        if reading.tx_bytes.wrapping_sub(view.tx) > 2 * crate::limits::KEEPALIVE_BYTES
-            && peer.link.phase.is_live()
-        {
+        let sent = reading.tx_bytes.wrapping_sub(view.tx);
+        // Gossip and new keys are no traffic of the user's.
+        let gossiped = core::mem::take(&mut view.gossiped);
+        if sent > HANDSHAKE_BYTES && !gossiped && peer.link.phase.is_live() {
             self.readings.traffic |= self.readings.had;
         }
+        let unasked = view.rx == 0 && reading.rx_bytes != 0 && view.tx == 0 && before.is_none();
+        let reached = unasked && self.readings.had && peer.good.is_empty() && peer.link.opened == 0;
         view.tx = reading.tx_bytes;
         if reading.rx_bytes != view.rx {
+            // A keepalive that was no answer, or new keys of the peer's making, which end with one.
+            let came = reading.rx_bytes.wrapping_sub(view.rx);
+            view.hears_keepalives =
+                [(KEEPALIVE_BYTES, 0), (INITIATION_BYTES + KEEPALIVE_BYTES, RESPONSE_BYTES)]
+                    .contains(&(came, sent));
             view.rx = reading.rx_bytes;
             view.rx_changed = now;
-            view.tx_mark = view.tx;
+            view.unanswered = 0;
+        } else if view.unanswered > 0 || sent > 2 * KEEPALIVE_BYTES {
+            view.unanswered = view.unanswered.saturating_add(1);
+        }
+        if let Some(by) = endpoint.filter(|_| reached) {
+            self.reached(by, now);
         }
     }
 

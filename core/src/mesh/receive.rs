@@ -103,6 +103,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 Kind::Ask => self.handle_ask(now, from, &wire::decode(body)?),
                 Kind::Tell => self.handle_tell(from, &wire::decode(body)?),
                 Kind::Bye => bye = true,
+                // Its place is outside of the tunnel.
+                Kind::Opener => count(&mut self.counters.skipped_frames),
             }
         }
         if bye {
@@ -147,6 +149,11 @@ impl<const PEERS: usize> Mesh<PEERS> {
         }
         if seen_changed && self.peers.get(from).is_some_and(|p| p.is_live()) {
             self.refresh_own_soon(now);
+            let public = |e: Option<crate::Endpoint>| e.is_some_and(|e| e.scope() == crate::Scope::Public);
+            if public(seen_before) && public(hello.seen) {
+                // Our NAT has moved us, or its router: those who let nobody in whom they do not know hear us no more.
+                self.probe_all(now);
+            }
         }
         // The side that asked reconciles: it has the other's newest digest.
         self.compare_digests(from, digest, kind == Kind::HelloAck && hello.token == [0; 4]);

@@ -44,7 +44,7 @@ fn hello() -> Hello {
         holds: Order { incarnation: 2, seq: 300 },
         seen: Some(at("198.51.100.7:51820")),
         hint: 0xab,
-        flags: Hello::NEW,
+        flags: Hello::LEAF,
     }
 }
 
@@ -137,8 +137,8 @@ fn golden_numbers() {
 
 #[test]
 fn golden_introductions() {
-    let request = IntroReq { target: key(1), round: 2, flags: IntroReq::NO_SESSION | IntroReq::IPV4 };
-    golden(Kind::IntroReq, &request, "07 2200 K1 02 03");
+    let request = IntroReq { target: key(1), round: 2, flags: IntroReq::NO_SESSION };
+    golden(Kind::IntroReq, &request, "07 2200 K1 02 01");
     let intro = Intro {
         attempt: [9, 8, 7, 6],
         round: 1,
@@ -154,6 +154,12 @@ fn golden_introductions() {
     golden(Kind::Intro, &unseen, "08 2b00 09080706 01 02 8201 05 K2 00 01");
     let nack = IntroNack { target: key(3), reason: IntroNack::BUSY, retry_ms: 250 };
     golden(Kind::IntroNack, &nack, "09 2300 K3 02 fa01");
+}
+
+#[test]
+fn golden_opener() {
+    let opener = Opener { attempt: [9, 8, 7, 6], from: [1, 2, 3, 4, 5, 6, 7, 8] };
+    golden(Kind::Opener, &opener, "0d 0c00 09080706 0102030405060708");
 }
 
 #[test]
@@ -180,7 +186,7 @@ fn golden_questions() {
 #[test]
 fn every_type_has_its_number_and_no_other_is_known() {
     let known = (0..=u8::MAX).filter_map(|byte| Kind::from_byte(byte).map(|kind| (byte, kind as u8)));
-    assert!(known.eq((1..=12).map(|byte| (byte, byte))));
+    assert!(known.eq((1..=13).map(|byte| (byte, byte))));
 }
 
 #[test]
@@ -230,11 +236,13 @@ fn states_and_reasons_have_their_numbers_for_good() {
         Reason::Unroutable,
         Reason::ActionFailed,
         Reason::OriginalProtocol,
+        Reason::EndpointDependentNat,
+        Reason::PerhapsEndpointDependentNat,
     ];
     for (number, reason) in (0..).zip(reasons) {
         assert_eq!((reason as u8, Reason::from_wire(number)), (number, Some(reason)));
     }
-    assert!((13..=u8::MAX).all(|number| Reason::from_wire(number).is_none()));
+    assert!((15..=u8::MAX).all(|number| Reason::from_wire(number).is_none()));
     let classes = [
         NatClass::Unknown,
         NatClass::Open,
@@ -362,6 +370,7 @@ proptest! {
         same(&IntroReq { target: a, round: x, flags: y })?;
         same(&Intro { attempt: token, round: x, role: y, wait_ms, rtt_ms, about: b, seen, flags: z })?;
         same(&IntroNack { target: c, reason: z, retry_ms: wait_ms })?;
+        same(&Opener { attempt: token, from: id })?;
         same(&Ask { token, asker: a, to: b, about: c })?;
         same(&Tell { token, asker: a, teller: b, about: c, state: x, reason: y, endpoint: seen, since_s })?;
     }

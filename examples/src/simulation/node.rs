@@ -6,7 +6,7 @@ use embassy_time::Instant;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use wgautomesh_core::{
-    Event, Interface, LinkState, Mesh, Output, PeerAction, PeerReading, PublicKey, SharedKey,
+    Event, Interface, LinkState, Mesh, OPENER_MAGIC, Output, PeerAction, PeerReading, PublicKey, SharedKey,
     limits::MAX_DATAGRAM,
 };
 
@@ -73,6 +73,8 @@ pub struct Node<const PEERS: usize> {
     pub gossip_packets: u64,
     /// Times the interface was read.
     pub readings: u64,
+    /// Whether its daemon may use raw sockets.
+    pub openers: bool,
     index: u32,
     rng: ChaCha8Rng,
     seed: u64,
@@ -86,6 +88,7 @@ pub struct Node<const PEERS: usize> {
 /// What a node wants sent on the underlay.
 pub(super) struct Underlay {
     pub(super) to: SocketAddr,
+    pub(super) hops: Option<u8>,
     pub(super) datagram: Vec<u8>,
 }
 
@@ -104,6 +107,7 @@ impl<const PEERS: usize> Node<PEERS> {
             gossip_bytes: 0,
             gossip_packets: 0,
             readings: 0,
+            openers: true,
             index: 1,
             rng: ChaCha8Rng::seed_from_u64(seed ^ 2),
             seed,
@@ -121,6 +125,7 @@ impl<const PEERS: usize> Node<PEERS> {
         self.rng = ChaCha8Rng::seed_from_u64(self.seed ^ (self.runs << 32));
         let mut mesh = Box::new(Mesh::new());
         mesh.set_secrets([SharedKey::derive(SECRET)]);
+        mesh.allow_openers(now, self.openers);
         for (number, endpoint) in &self.setup.peers {
             let key = key_of(*number);
             mesh.add_peer(now, key, address_of(*number)).expect("a simulated mesh has room for its peers");
@@ -189,6 +194,11 @@ impl<const PEERS: usize> Node<PEERS> {
             let kind = kind(datagram);
             log.push((now, format!("<- {from} {kind:?} {}", datagram.len())));
         }
+        if datagram.starts_with(&OPENER_MAGIC)
+            && let Some(mesh) = &mut self.mesh
+        {
+            mesh.handle_opener(now, from, &mut datagram.to_vec());
+        }
         self.device.handle_datagram(now, from, datagram);
     }
 
@@ -203,7 +213,7 @@ impl<const PEERS: usize> Node<PEERS> {
                         if let Some(log) = &mut self.log {
                             log.push((now, format!("-> {to} {:?} {}", kind(&datagram), datagram.len())));
                         }
-                        out.push(Underlay { to, datagram });
+                        out.push(Underlay { to, hops: None, datagram });
                     }
                     Out::Deliver { packet, .. } => self.deliver(now, packet),
                 }
@@ -218,7 +228,7 @@ impl<const PEERS: usize> Node<PEERS> {
                     self.mesh.as_mut().and_then(|m| m.poll(now, &mut self.rng, &mut buffer))
                 {
                     idle = false;
-                    self.carry_out(now, output, &buffer, faults);
+                    self.carry_out(now, output, &buffer, out, faults);
                 }
             }
             if idle {
@@ -252,7 +262,14 @@ impl<const PEERS: usize> Node<PEERS> {
         }
     }
 
-    fn carry_out(&mut self, now: Instant, output: Output, buffer: &[u8], faults: &mut Vec<Violation>) {
+    fn carry_out(
+        &mut self,
+        now: Instant,
+        output: Output,
+        buffer: &[u8],
+        out: &mut Vec<Underlay>,
+        faults: &mut Vec<Violation>,
+    ) {
         match output {
             Output::Datagram { to, len } => {
                 self.gossip_bytes += len as u64;
@@ -261,6 +278,17 @@ impl<const PEERS: usize> Node<PEERS> {
                 let from = SocketAddr::new(address_of(self.setup.number), GOSSIP_PORT);
                 // Without a session or an endpoint WireGuard refuses or keeps it, which the engine reckons with.
                 let _ = self.device.send_udp(now, from, SocketAddr::new(to, GOSSIP_PORT), &buffer[..len]);
+            }
+            Output::Opener { to, len, hops } => {
+                self.mix(now, 0x09e4);
+                if let Some(log) = &mut self.log {
+                    log.push((now, format!("-> {to} opener, {hops:?} hops")));
+                }
+                if !self.openers {
+                    self.violation(now, "sends openers without being allowed to", faults);
+                }
+                self.check_candidate(now, to, faults);
+                out.push(Underlay { to, hops, datagram: buffer[..len].to_vec() });
             }
             Output::Peer { key, action } => self.apply(now, key, action, faults),
             Output::ReadInterface => self.read(now),

@@ -199,11 +199,13 @@ impl<const PEERS: usize> World<PEERS> {
     fn flush(&mut self, node: usize) {
         let setup = &self.nodes[node].setup;
         let (host, port) = (setup.host, setup.port);
-        for Underlay { to, datagram } in self.underlay.drain(..) {
+        for Underlay { to, hops, datagram } in self.underlay.drain(..) {
             let v4 = to.is_ipv4();
             let from = self.net.addresses(host).iter().find(|a| a.is_ipv4() == v4).copied();
             if let Some(from) = from {
-                self.net.send(self.now, host, Header::udp(SocketAddr::new(from, port), to), datagram);
+                let mut header = Header::udp(SocketAddr::new(from, port), to);
+                header.ttl = hops.unwrap_or(header.ttl);
+                self.net.send(self.now, host, header, datagram);
             }
         }
     }

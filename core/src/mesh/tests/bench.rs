@@ -46,6 +46,8 @@ pub(super) struct Bench<const N: usize> {
     pub(super) secrets: Vec<SharedKey>,
     pub(super) seals_with: usize,
     pub(super) sent: Vec<Sent>,
+    /// Openers: where to, how many hops, and their bytes.
+    pub(super) openers: Vec<(SocketAddr, Option<u8>, Vec<u8>)>,
     pub(super) events: Vec<Event>,
     pub(super) actions: Vec<(PublicKey, PeerAction)>,
     /// Which actions fail, and how.
@@ -77,6 +79,7 @@ impl<const N: usize> Bench<N> {
             secrets: vec![SharedKey::derive(SECRET)],
             seals_with: 0,
             sent: Vec::new(),
+            openers: Vec::new(),
             events: Vec::new(),
             actions: Vec::new(),
             refuse: |_| None,
@@ -103,6 +106,7 @@ impl<const N: usize> Bench<N> {
     /// Forgets what was put out so far.
     pub(super) fn forget(&mut self) {
         self.sent.clear();
+        self.openers.clear();
         self.events.clear();
         self.actions.clear();
     }
@@ -115,6 +119,9 @@ impl<const N: usize> Bench<N> {
         for _ in 0..OUTPUTS {
             match self.mesh.poll(self.now, &mut self.rng, &mut buffer) {
                 Some(Output::Datagram { to, len }) => self.sent(to, &buffer[..len]),
+                Some(Output::Opener { to, len, hops }) => {
+                    self.openers.push((to, hops, buffer[..len].to_vec()));
+                }
                 Some(Output::Peer { key, action }) => self.act(key, action),
                 Some(Output::ReadInterface) => self.read(),
                 Some(Output::Event(event)) => self.events.push(event),

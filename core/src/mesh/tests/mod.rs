@@ -4,6 +4,7 @@ mod bench;
 mod datagrams;
 mod meeting;
 mod net;
+mod openers;
 mod own;
 mod platform;
 mod readings;

@@ -139,6 +139,7 @@ impl Net {
             let Some(output) = node.mesh.poll(now, &mut node.rng, &mut buffer) else { return };
             match output {
                 Output::Datagram { to, len } => self.send(n, to, buffer[..len].to_vec()),
+                Output::Opener { .. } => panic!("nobody has allowed openers"),
                 Output::Peer { key, action } => self.apply(n, key, action),
                 Output::ReadInterface => self.read(n),
                 Output::Event(event) => self.nodes[n].events.push(event),

@@ -12,7 +12,8 @@ use super::{
 use crate::{
     Duration, Event, LinkState, Mesh, PeerAction, Reason,
     limits::{KEEPALIVE, WAITING_GRACE},
-    wire::Kind,
+    record::{Claim, Origin, RecordEndpoint},
+    wire::{Hello, Kind},
 };
 
 fn allowed(texts: &[&str]) -> Vec<(IpAddr, u8)> {
@@ -100,6 +101,7 @@ fn a_peer_whose_address_somebody_else_has_is_not_listened_to() {
         .insert(key(9), Shown { reading: reading(9, None), allowed_ips: vec![(mesh_address(1), 32)] });
     bench.read();
     bench.poll();
+    assert!(bench.has_event(|e| matches!(e, Event::Lost { key: k, .. } if *k == key(1))));
     bench.forget();
     let hello = bench.hello();
     bench.hear_one(1, Kind::Hello, &hello);
@@ -107,7 +109,6 @@ fn a_peer_whose_address_somebody_else_has_is_not_listened_to() {
     bench.answering.clear();
     bench.advance(Duration::from_secs(60) + WAITING_GRACE);
     assert_eq!((bench.state(1), bench.reason(1)), (LinkState::Waiting, Some(Reason::AddressTaken)));
-    assert!(bench.has_event(|e| matches!(e, Event::Lost { key: k, .. } if *k == key(1))));
     assert!(bench.actions.is_empty(), "what the user has set stays: {:?}", bench.actions);
 
     // The user takes it back.
@@ -206,4 +207,104 @@ fn a_reading_that_does_not_come_is_asked_for_once_a_second() {
         }
     }
     assert!((5..=11).contains(&asked), "{asked} in ten seconds");
+}
+
+/// How many seconds until a connected peer is asked whether it is still there, when from now on WireGuard's counters of
+/// bytes (received, sent) grow by so much every five seconds.
+fn asked_after(bench: &mut Bench<8>, mut traffic: impl FnMut(u64) -> (u64, u64)) -> u64 {
+    bench.forget();
+    for second in (0..1200).step_by(5) {
+        let (received, sent) = traffic(second);
+        let shown = &mut bench.tunnel.get_mut(&key(1)).expect("added").reading;
+        shown.rx_bytes += received;
+        shown.tx_bytes += sent;
+        bench.advance(Duration::from_secs(5));
+        if bench.sent_to(1).any(|sent| sent.has(Kind::Hello)) {
+            return second + 5;
+        }
+    }
+    u64::MAX
+}
+
+/// One that compares no digests, so that each Hello is a question.
+fn connected_for_long() -> Bench<8> {
+    let mut bench = Bench::<8>::connected(1, [1]);
+    bench.advance(Duration::from_secs(100));
+    bench.answering.clear();
+    bench.mesh.stop_comparing();
+    bench
+}
+
+#[test]
+fn silence_means_something_where_a_keepalive_is_due() {
+    let every = |period: u64, second: u64| if second.is_multiple_of(period) { 32 } else { 0 };
+    // WireGuard puts off its own keepalive by one that it hears: one side sends them all.
+    let bench = &mut connected_for_long();
+    assert_eq!(asked_after(bench, |second| (every(25, second), 0)), u64::MAX, "the peer sends them");
+    let after = asked_after(bench, |second| (if second == 0 { 32 } else { 0 }, 0));
+    assert!((25..=40).contains(&after), "and then no more: asked after {after} s");
+    let bench = &mut connected_for_long();
+    let after = asked_after(bench, |second| (0, every(25, second)));
+    assert!((150..=240).contains(&after), "we send them and hear nothing: asked after {after} s");
+    // New keys every two minutes are a sign of life.
+    let bench = &mut connected_for_long();
+    let keys = |second: u64| if second.is_multiple_of(120) { (92, 180) } else { (0, every(25, second)) };
+    assert_eq!(asked_after(bench, keys), u64::MAX);
+    // Traffic that is not answered.
+    let bench = &mut connected_for_long();
+    let after = asked_after(bench, |_| (0, 1500));
+    assert!(after <= 10, "asked after {after} s");
+}
+
+#[test]
+fn a_link_with_nothing_in_its_way_needs_no_keepalive() {
+    for (guarded, expected) in [(false, 0), (true, KEEPALIVE)] {
+        let mut bench = Bench::<8>::new(3);
+        for n in 1..=3 {
+            // Whom we have sent nothing reaches us; the guarded one had been called first.
+            if guarded {
+                bench.tunnel.get_mut(&key(n)).expect("added").reading.tx_bytes = 148;
+                bench.read();
+            }
+            bench.connect(n);
+            let mut entry = super::bench::record(n, 1, 1, "203.0.113.99:9");
+            let here = crate::Endpoint::from(bench.endpoint_of(n));
+            entry.claim.endpoints.clear();
+            entry.claim.endpoints.push(RecordEndpoint::new(Origin::Local, here)).expect("room");
+            entry.claim.set_flags(Claim::REACHABLE_V4);
+            bench.hear_records(n, &[entry]);
+            let hello = Hello { seen: Some(crate::testing::at("198.51.100.1:51820")), ..bench.hello() };
+            bench.hear_one(n, Kind::Hello, &hello);
+        }
+        bench.advance(Duration::from_secs(20));
+        let keepalives: Vec<u16> = bench.tunnel.values().map(|shown| shown.reading.keepalive).collect();
+        assert_eq!(keepalives, [expected; 3], "guarded: {guarded}");
+    }
+}
+
+#[test]
+fn who_sees_itself_moved_asks_everybody() {
+    let mut bench = Bench::<8>::connected(3, [1, 2, 3]);
+    let seen = |bench: &mut Bench<8>, n, at| {
+        let hello = Hello { seen: Some(crate::testing::at(at)), token: [0; 4], ..bench.hello() };
+        bench.hear_one(n, Kind::Hello, &hello);
+    };
+    for n in 1..=3 {
+        seen(&mut bench, n, "203.0.113.200:1");
+    }
+    bench.forget();
+    seen(&mut bench, 2, "203.0.113.201:2");
+    assert!((1..=3).all(|n| bench.sent_to(n).any(|sent| sent.has(Kind::Hello))));
+    assert!(bench.actions.is_empty(), "nothing is touched that may be well: {:?}", bench.actions);
+}
+
+#[test]
+fn after_a_sleep_everybody_is_asked() {
+    let mut bench = Bench::<8>::connected(2, [1, 2]);
+    bench.advance(Duration::from_secs(100));
+    bench.forget();
+    bench.now += Duration::from_secs(8 * 3600);
+    bench.advance(Duration::from_ticks(0));
+    assert!((1..=2).all(|n| bench.sent_to(n).any(|sent| sent.has(Kind::Hello))));
+    assert!((1..=2).all(|n| bench.state(n) == LinkState::Connected), "they have answered");
 }

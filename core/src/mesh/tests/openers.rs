@@ -1,0 +1,259 @@
+//! Openers, and what is said of NATs that no opener opens.
+
+extern crate std;
+
+use core::net::SocketAddr;
+use std::{vec, vec::Vec};
+
+use super::{
+    bench::{Bench, record},
+    key,
+};
+use crate::{
+    Duration, LinkState, NatClass, OPENER_MAGIC, PeerAction, Reason,
+    limits::{OPENER_TIMES, OPENERS_PER_SECOND, SERIES_PER_WINDOW},
+    seal,
+    testing::at,
+    wire::{self, Intro, Kind, Opener, Reader, Role},
+};
+
+const ATTEMPT: [u8; 4] = [9, 9, 9, 1];
+const SEEN: &str = "203.0.113.77:4321";
+
+/// Node 1 is connected and introduces node 2, whose record names another endpoint.
+fn bench() -> Bench<4> {
+    let mut bench = Bench::connected(2, [1]);
+    bench.mesh.allow_openers(bench.now, true);
+    bench.hear_records(1, &[record(2, 1, 1, "203.0.113.78:51820")]);
+    bench.advance(Duration::from_millis(10));
+    bench.forget();
+    bench
+}
+
+fn intro(role: Role) -> Intro {
+    Intro {
+        attempt: ATTEMPT,
+        round: 1,
+        role: role.to_wire(),
+        wait_ms: 80,
+        rtt_ms: 20,
+        about: key(2),
+        seen: Some(at(SEEN)),
+        flags: 0,
+    }
+}
+
+/// What an opener says, if it is one.
+fn read(bench: &Bench<4>, opener: &[u8]) -> Option<Opener> {
+    let mut sealed = opener.strip_prefix(&OPENER_MAGIC)?.to_vec();
+    let (frames, _) = seal::open(&bench.secrets, &mut sealed).ok()?;
+    match Reader::new(frames).next()?.ok()? {
+        (Some(Kind::Opener), body) => wire::decode(body).ok(),
+        _ => None,
+    }
+}
+
+/// An opener as node `n` sends it.
+fn opener(bench: &Bench<4>, n: usize, attempt: [u8; 4]) -> Vec<u8> {
+    let from = key(n).short().to_be_bytes();
+    let sealed = bench.datagram(|writer| writer.frame(Kind::Opener, &Opener { attempt, from }));
+    [&OPENER_MAGIC[..], &sealed].concat()
+}
+
+/// Where WireGuard was pointed for node 2.
+fn fired(bench: &Bench<4>) -> Vec<Option<SocketAddr>> {
+    let endpoint = |(to, action): &(_, PeerAction)| match action {
+        PeerAction::Readd { endpoint } | PeerAction::Add { endpoint, .. } if *to == key(2) => Some(*endpoint),
+        _ => None,
+    };
+    bench.actions.iter().filter_map(endpoint).collect()
+}
+
+#[test]
+fn the_opener_opens_all_paths_and_its_wireguard_keeps_still() {
+    let mut bench = bench();
+    bench.hear_one(1, Kind::Intro, &intro(Role::Open));
+    bench.advance(Duration::from_millis(300));
+    let targets: Vec<SocketAddr> = vec![at(SEEN).into(), at("203.0.113.78:51820").into()];
+    let expected: Vec<_> = OPENER_TIMES.iter().flat_map(|_| targets.iter().map(|to| (*to, None))).collect();
+    let sent: Vec<_> = bench.openers.iter().map(|(to, hops, _)| (*to, *hops)).collect();
+    assert_eq!(sent, expected);
+    for (_, _, bytes) in &bench.openers {
+        let opener = read(&bench, bytes).expect("sealed with our secret");
+        assert_eq!((opener.attempt, opener.from), (ATTEMPT, key(0).short().to_be_bytes()));
+        // What WireGuard takes for its own begins with a number from 1 to 4.
+        assert!(bytes.len() < 100 && bytes[0] > 4);
+    }
+    assert!(fired(&bench).iter().all(Option::is_none), "{:?}", bench.actions);
+}
+
+#[test]
+fn without_leave_there_are_none_and_wireguard_opens() {
+    let mut bench = bench();
+    bench.mesh.allow_openers(bench.now, false);
+    bench.hear_one(1, Kind::Intro, &intro(Role::Open));
+    assert!(!bench.mesh.expects_openers(bench.now));
+    bench.advance(Duration::from_millis(300));
+    assert!(bench.openers.is_empty());
+    assert_eq!(fired(&bench), [Some(at(SEEN).into())]);
+}
+
+#[test]
+fn the_initiator_fires_at_the_path_on_which_it_hears_the_other() {
+    let heard: SocketAddr = "203.0.113.99:7".parse().expect("an endpoint");
+    let mut bench = bench();
+    assert!(!bench.mesh.expects_openers(bench.now));
+    bench.hear_one(1, Kind::Intro, &intro(Role::Initiate));
+    assert!(bench.mesh.expects_openers(bench.now));
+    bench.advance(Duration::from_millis(20));
+    assert!(bench.openers.iter().all(|(_, hops, _)| hops.is_some()), "not as far as the other's NAT");
+    assert_eq!(fired(&bench), [], "it waits for the other to open");
+    // Not of this attempt, of another node, of ourselves, damaged.
+    let mut damaged = opener(&bench, 2, ATTEMPT);
+    damaged[50] ^= 1;
+    let wrong =
+        [opener(&bench, 2, [9, 9, 9, 2]), opener(&bench, 1, ATTEMPT), opener(&bench, 0, ATTEMPT), damaged];
+    for mut wrong in wrong {
+        bench.mesh.handle_opener(bench.now, heard, &mut wrong);
+        bench.poll();
+        assert_eq!(fired(&bench), []);
+    }
+    let mut right = opener(&bench, 2, ATTEMPT);
+    bench.mesh.handle_opener(bench.now, heard, &mut right);
+    bench.poll();
+    assert_eq!(fired(&bench), [Some(heard)]);
+    // Another path is open as well: the handshake under way is not ended for it.
+    bench.advance(Duration::from_millis(1));
+    let mut again = opener(&bench, 2, ATTEMPT);
+    bench.mesh.handle_opener(bench.now, at(SEEN).into(), &mut again);
+    bench.poll();
+    assert_eq!(fired(&bench), [Some(heard)]);
+    assert_eq!(bench.mesh.counters().heard_openers, 2);
+}
+
+#[test]
+fn unheard_the_initiator_fires_at_the_best_candidate() {
+    let mut bench = bench();
+    bench.hear_one(1, Kind::Intro, &intro(Role::Initiate));
+    bench.advance(Duration::from_millis(100));
+    assert_eq!(fired(&bench), [Some(at(SEEN).into())]);
+    // The other side is heard from elsewhere after all.
+    let heard: SocketAddr = "203.0.113.99:7".parse().expect("an endpoint");
+    let mut late = opener(&bench, 2, ATTEMPT);
+    bench.mesh.handle_opener(bench.now, heard, &mut late);
+    bench.poll();
+    assert_eq!(fired(&bench), [Some(at(SEEN).into()), Some(heard)]);
+}
+
+#[test]
+fn an_opener_from_nowhere_near_is_answered_once() {
+    let heard: SocketAddr = "203.0.113.99:7".parse().expect("an endpoint");
+    let mut bench = bench();
+    bench.hear_one(1, Kind::Intro, &intro(Role::Open));
+    bench.advance(Duration::from_millis(20));
+    bench.forget();
+    let mut unexpected = opener(&bench, 2, ATTEMPT);
+    bench.mesh.handle_opener(bench.now, heard, &mut unexpected);
+    bench.poll();
+    assert_eq!(bench.openers.iter().map(|(to, ..)| *to).collect::<Vec<_>>(), [heard]);
+    // Never into the mesh, nor to ourselves.
+    for never in ["10.0.0.2:51820", "198.51.100.1:51820", "127.0.0.1:51820"] {
+        bench.forget();
+        let mut unexpected = opener(&bench, 2, ATTEMPT);
+        bench.mesh.handle_opener(bench.now, never.parse().expect("an endpoint"), &mut unexpected);
+        bench.poll();
+        assert!(bench.openers.is_empty(), "{never}");
+    }
+}
+
+#[test]
+fn a_live_peer_that_wants_a_new_session_is_let_in() {
+    let mut bench = Bench::<4>::connected(2, [1, 2]);
+    bench.mesh.allow_openers(bench.now, true);
+    bench.forget();
+    bench.hear_one(1, Kind::Intro, &intro(Role::Initiate));
+    assert!(bench.openers.iter().any(|(to, ..)| *to == at(SEEN).into()));
+    assert!(bench.actions.is_empty(), "the session is not touched: {:?}", bench.actions);
+    assert!(bench.sent_to(2).any(|sent| sent.has(Kind::Hello)), "and is asked whether it works");
+    bench.advance(Duration::from_millis(300));
+    assert_eq!(bench.state(2), LinkState::Connected);
+}
+
+/// A member that invents introductions to a victim's address.
+#[test]
+fn a_liar_cannot_make_us_flood_anybody() {
+    let mut bench = bench();
+    for n in 0..200u32 {
+        let attempt = (n + 1).to_le_bytes();
+        bench.hear_one(1, Kind::Intro, &Intro { attempt, round: 1 + (n % 4) as u8, ..intro(Role::Open) });
+        bench.advance(Duration::from_millis(150));
+    }
+    let victim: Vec<_> = bench.openers.iter().filter(|(to, ..)| *to == at(SEEN).into()).collect();
+    let bytes: usize = victim.iter().map(|(.., bytes)| bytes.len()).sum();
+    // Thirty seconds may touch two stretches of time.
+    assert!(victim.len() <= 2 * OPENER_TIMES.len() * usize::from(SERIES_PER_WINDOW), "{}", victim.len());
+    assert!(!victim.is_empty() && bytes < 60 * 60, "{bytes} bytes in half a minute");
+}
+
+#[test]
+fn a_flood_of_openers_is_dropped_undeciphered() {
+    let mut bench = bench();
+    bench.hear_one(1, Kind::Intro, &intro(Role::Initiate));
+    let from: SocketAddr = "203.0.113.99:7".parse().expect("an endpoint");
+    let limit = u32::from(OPENERS_PER_SECOND);
+    for _ in 0..limit {
+        bench.mesh.handle_opener(bench.now, from, &mut [0x55; 61]);
+    }
+    assert_eq!(bench.mesh.counters().dropped_openers, limit);
+    let mut right = opener(&bench, 2, ATTEMPT);
+    bench.mesh.handle_opener(bench.now, from, &mut right);
+    bench.poll();
+    assert_eq!((fired(&bench).len(), bench.mesh.counters().heard_openers), (0, 0), "one too many");
+    // It fires all the same.
+    bench.advance(Duration::from_millis(100));
+    assert_eq!(fired(&bench).len(), 1);
+}
+
+/// How long until it is said that NATs are in the way, and how, when we and the peer are behind such.
+fn obstacle(ours: NatClass, theirs: NatClass) -> (u64, Option<Reason>) {
+    let mut bench = bench();
+    bench.mesh.own.claim.set_nat(ours);
+    let mut entry = record(2, 1, 2, "203.0.113.78:51820");
+    entry.claim.set_nat(theirs);
+    bench.hear_records(1, &[entry]);
+    let start = bench.now;
+    for _ in 0..200 {
+        let asked = bench.sent_to(1).find_map(|sent| sent.first::<wire::IntroReq>(Kind::IntroReq));
+        bench.forget();
+        if let Some(asked) = asked {
+            let role = if asked.round % 2 == 1 { Role::Open } else { Role::Initiate };
+            let attempt = [9, 9, asked.round, 1];
+            bench.hear_one(1, Kind::Intro, &Intro { attempt, round: asked.round, ..intro(role) });
+        }
+        // Nobody else's measurements change what we are.
+        bench.mesh.own.claim.set_nat(ours);
+        bench.advance(Duration::from_millis(50));
+        let reason = bench.reason(2);
+        if !matches!(reason, Some(Reason::Connecting) | None) {
+            return ((bench.now - start).as_millis(), reason);
+        }
+    }
+    (u64::MAX, bench.reason(2))
+}
+
+#[test]
+fn nats_that_cannot_be_punched_are_recognised() {
+    use NatClass::{EndpointDependent, EndpointIndependent, Open, Translated};
+    for (ours, theirs, expected, within) in [
+        (EndpointIndependent, EndpointDependent, Reason::EndpointDependentNat, 3000),
+        (EndpointDependent, EndpointDependent, Reason::EndpointDependentNat, 3000),
+        (EndpointDependent, Translated, Reason::EndpointDependentNat, 3000),
+        (Translated, EndpointIndependent, Reason::PerhapsEndpointDependentNat, 5000),
+        (EndpointIndependent, EndpointIndependent, Reason::NoAnswer, 8000),
+        (EndpointDependent, Open, Reason::NoAnswer, 8000),
+    ] {
+        let (after, reason) = obstacle(ours, theirs);
+        assert_eq!(reason, Some(expected), "{ours:?} and {theirs:?}");
+        assert!(after <= within, "{ours:?} and {theirs:?}: after {after} ms");
+    }
+}
