@@ -458,6 +458,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
     fn enter(&mut self, place: Place, phase: Phase, deadline: Instant) {
         if let Some(peer) = self.peers.get_mut(place) {
             if peer.link.phase != phase {
+                debug_assert!(peer.link.phase.may_become(phase), "the table of phases holds");
                 trace!("{} {:?} -> {:?}", LogKey(&peer.key), LogPhase(peer.link.phase), LogPhase(phase));
                 peer.link.hellos = 0;
             }

@@ -69,6 +69,29 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
+    /// Whether one phase may follow another. The whole table is in the tests.
+    pub(crate) const fn may_become(self, next: Self) -> bool {
+        match next {
+            // It is given up, or the interface is gone; a session turns out to be there; our Hello is echoed.
+            Self::Idle | Self::Mute | Self::Live => true,
+            Self::Greeting => !self.is_live(),
+            Self::Presumed => matches!(self, Self::Idle),
+            Self::Probing => matches!(self, Self::Live),
+            // A new effort, or the next round of one.
+            Self::Asking | Self::Yielding => {
+                matches!(self, Self::Idle | Self::Asking | Self::Ending | Self::Greeting | Self::Mute)
+            }
+            // An introduction comes when it comes.
+            Self::Waiting | Self::Opening => !self.has_session() || matches!(self, Self::Mute),
+            Self::Firing => !self.is_live() && !matches!(self, Self::Presumed),
+            Self::Fired => matches!(self, Self::Firing | Self::Ending),
+            Self::Heard => {
+                matches!(self, Self::Yielding | Self::Waiting | Self::Firing | Self::Opening | Self::Ending)
+            }
+            Self::Ending => matches!(self, Self::Fired | Self::Opening | Self::Heard),
+        }
+    }
+
     /// Whether the peer has echoed our Hello and was not given up since.
     pub(crate) const fn is_live(self) -> bool {
         matches!(self, Self::Live | Self::Probing)
@@ -491,5 +514,56 @@ impl Peer {
         }
         // There is room: the oldest was taken out just now.
         let _ = self.good.insert(0, endpoint);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::{format, string::String};
+
+    use super::Phase::{self, *};
+
+    const ALL: [Phase; 14] = [
+        Idle, Presumed, Yielding, Asking, Waiting, Firing, Fired, Opening, Ending, Heard, Greeting, Live,
+        Probing, Mute,
+    ];
+
+    /// Rows: from; columns: to, in the same order. Every step of every simulation is held against it, too.
+    const TABLE: &str = "
+        Idle     - P Y A W F . O . . G L . M
+        Presumed I - . . . . . . . . G L . M
+        Yielding I . - . W F . O . H G L . M
+        Asking   I . Y - W F . O . . G L . M
+        Waiting  I . . . - F . O . H G L . M
+        Firing   I . . . W - F O . H G L . M
+        Fired    I . . . W F - O E . G L . M
+        Opening  I . . . W F . - E H G L . M
+        Ending   I . Y A W F F O - H G L . M
+        Heard    I . . . W F . O E - G L . M
+        Greeting I . Y A . F . . . . - L . M
+        Live     I . . . . . . . . . . - P M
+        Probing  I . . . . . . . . . . L - M
+        Mute     I . Y A W F . O . . G L . -
+    ";
+
+    #[test]
+    fn the_table_of_phases() {
+        let mut table = String::new();
+        for from in ALL {
+            let mut row = format!("{:8}", format!("{from:?}"));
+            for to in ALL {
+                let name = format!("{to:?}");
+                row += match () {
+                    () if from == to => " -",
+                    () if from.may_become(to) => &name[..1],
+                    () => " .",
+                };
+            }
+            table += &row;
+        }
+        let squeezed = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>();
+        assert_eq!(squeezed(&table), squeezed(TABLE), "{table}");
     }
 }
