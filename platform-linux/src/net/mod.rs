@@ -8,8 +8,11 @@
 //!   arrived in that moment, from anywhere, is thrown away.
 //! - one of our own over `socket2`, which sets the device first. It is for hosts without IPv6 and for a port that another
 //!   mesh's daemon on this host uses at its own device.
+//!
+//! Outside the tunnel there is only [`opener`].
 
 mod direct;
+pub mod opener;
 
 use core::net::{IpAddr, SocketAddr};
 use std::{
