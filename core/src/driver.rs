@@ -41,6 +41,11 @@ impl<S: UdpFullStack> Driver<S> {
         &self.socket
     }
 
+    /// What the engine wrote for the last output of [`Driver::poll`]: the bytes of an [`Output::Opener`].
+    pub const fn buffer(&self) -> &[u8] {
+        &self.buffer
+    }
+
     /// Throws away what has come in so far, at most [`RECEIVE_BUDGET`] datagrams at a call. Returns how many.
     pub fn drain(&mut self, stack: &mut S) -> usize {
         (0..RECEIVE_BUDGET).take_while(|_| stack.receive(&mut self.socket, &mut self.buffer).is_ok()).count()

@@ -144,6 +144,7 @@ fn while_serving<T>(directory: &Path, interface: &str, asking: impl FnOnce(&Path
             gossip_port: 1666,
             listen_port: None,
             uptime_s: 61,
+            openers: true,
             nat: None,
             seen_at: Vec::new(),
         },

@@ -40,6 +40,9 @@ pub struct Node {
     pub listen_port: Option<u16>,
     /// Since the daemon's start.
     pub uptime_s: u64,
+    /// Whether it may use raw sockets (`CAP_NET_RAW`) to open NATs.
+    #[serde(default)]
+    pub openers: bool,
     /// What kind of NAT it is behind, as a stable word; unknown where nothing can be said yet.
     pub nat: Option<String>,
     /// Where others see it, the one seen by most first.

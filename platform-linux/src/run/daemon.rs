@@ -8,7 +8,10 @@
 //!     └────────── gone, or no WireGuard any more; another index: ──────────────┘ and at once found again
 //! ```
 
-use core::{fmt, net::IpAddr};
+use core::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 use std::{
     io,
     os::fd::{BorrowedFd, RawFd},
@@ -24,9 +27,10 @@ use wgautomesh_core::{
 use super::{Node, RunError, names::Names, report, status};
 use crate::{
     control::status::Status,
+    net::opener::{Openers, Source},
     resolve::Resolver,
     watch::Watch,
-    wireguard::{ReadError, WireGuard},
+    wireguard::{ReadError, Snapshot, WireGuard},
 };
 
 /// Between two looks for an interface that is there and not usable yet: its userspace device has not made its socket, it
@@ -46,10 +50,11 @@ impl Stack for crate::net::Tunnel {
 }
 
 /// What the loop works with.
-pub(super) struct Parts<W, A, S, R> {
+pub(super) struct Parts<W, A, S, O, R> {
     pub(super) wireguard: W,
     pub(super) watch: A,
     pub(super) stack: S,
+    pub(super) openers: O,
     pub(super) rng: R,
     pub(super) resolver: Resolver,
 }
@@ -59,6 +64,7 @@ pub(super) struct Fds<'d> {
     pub(super) watch: BorrowedFd<'d>,
     pub(super) resolver: BorrowedFd<'d>,
     pub(super) tunnel: Option<BorrowedFd<'d>>,
+    pub(super) openers: [Option<BorrowedFd<'d>>; 2],
 }
 
 /// What was found ready.
@@ -68,6 +74,7 @@ pub(super) struct Ready {
     pub(super) watch: bool,
     pub(super) resolver: bool,
     pub(super) tunnel: bool,
+    pub(super) openers: bool,
 }
 
 /// How it stands with the interface.
@@ -81,29 +88,36 @@ struct Link {
     said: Option<String>,
 }
 
-pub(super) struct Daemon<'m, W, A, S: Stack, R, const PEERS: usize> {
+pub(super) struct Daemon<'m, W, A, S: Stack, O, R, const PEERS: usize> {
     mesh: &'m mut Mesh<PEERS>,
     node: Node,
     names: Names,
-    parts: Parts<W, A, S, R>,
+    parts: Parts<W, A, S, O, R>,
     driver: Option<Driver<S>>,
     link: Link,
     addresses: Vec<IpAddr>,
 }
 
-impl<'m, W, A, S, R, const PEERS: usize> Daemon<'m, W, A, S, R, PEERS>
+impl<'m, W, A, S, O, R, const PEERS: usize> Daemon<'m, W, A, S, O, R, PEERS>
 where
     W: WireGuard,
     A: Watch,
     S: Stack,
+    O: Openers,
     R: TryCryptoRng,
 {
-    pub(super) fn new(mesh: &'m mut Mesh<PEERS>, node: Node, names: Names, parts: Parts<W, A, S, R>) -> Self {
+    pub(super) fn new(
+        mesh: &'m mut Mesh<PEERS>,
+        node: Node,
+        names: Names,
+        parts: Parts<W, A, S, O, R>,
+    ) -> Self {
         Self { mesh, node, names, parts, driver: None, link: Link::default(), addresses: Vec::new() }
     }
 
     /// The first turn.
     pub(super) fn start(&mut self, now: Instant) -> Result<(), RunError> {
+        self.mesh.allow_openers(now, self.parts.openers.allowed());
         self.look(now)?;
         if self.link.up.is_none() {
             self.read_addresses(now);
@@ -122,11 +136,13 @@ where
         // SAFETY: the driver's socket is open for as long as the driver, which this borrows.
         #[allow(unsafe_code)]
         let tunnel = tunnel.map(|fd| unsafe { BorrowedFd::borrow_raw(fd) });
-        Fds { watch: self.parts.watch.fd(), resolver: self.parts.resolver.fd(), tunnel }
+        let Parts { watch, resolver, openers, .. } = &self.parts;
+        Fds { watch: watch.fd(), resolver: resolver.fd(), tunnel, openers: openers.fds() }
     }
 
     /// Takes in what is ready and does what the engine wants. Bounded: a flood at the gossip port
-    /// keeps nothing else waiting, since a turn takes no more than `driver::RECEIVE_BUDGET` of its datagrams.
+    /// keeps nothing else waiting, since a turn takes no more than `driver::RECEIVE_BUDGET` of its datagrams, and
+    /// `opener::RECEIVE_BUDGET` openers of each family.
     pub(super) fn turn(&mut self, now: Instant, ready: Ready) -> Result<(), RunError> {
         if ready.watch {
             let changes = self.parts.watch.changes();
@@ -153,6 +169,10 @@ where
                 log::debug!("gossip socket: {error}");
             }
         }
+        if ready.openers {
+            let mesh = &mut *self.mesh;
+            self.parts.openers.receive(&mut |from, opener| mesh.handle_opener(now, from, opener));
+        }
         if self.mesh.poll_timeout().is_some_and(|at| at <= now) {
             self.mesh.handle_timeout(now, &mut self.parts.rng);
         }
@@ -168,7 +188,7 @@ where
     }
 
     pub(super) fn status(&self, now: Instant) -> Status {
-        status::document(self.mesh, &self.node, &self.names, now)
+        status::document(self.mesh, &self.node, &self.names, self.parts.openers.allowed(), now)
     }
 
     fn carry_out(&mut self, now: Instant) -> Result<(), RunError> {
@@ -176,6 +196,7 @@ where
             match output {
                 // Without a socket there is no interface to send by.
                 Output::Datagram { .. } => {}
+                Output::Opener { to, len, hops } => self.send_opener(to, hops, len),
                 Output::Peer { key, action } => self.apply(now, &key, &action),
                 Output::ReadInterface => self.read(now)?,
                 Output::Event(event) => self.tell(now, &event),
@@ -183,7 +204,14 @@ where
                 other => log::debug!("not carried out: {other:?}"),
             }
         }
+        self.parts.openers.listen(self.mesh.expects_openers(now));
         Ok(())
+    }
+
+    fn send_opener(&mut self, to: SocketAddr, hops: Option<u8>, len: usize) {
+        // Without an interface there is no port for it to leave from.
+        let Some(driver) = &self.driver else { return };
+        self.parts.openers.send(to, hops, driver.buffer().get(..len).unwrap_or_default());
     }
 
     fn next_output(&mut self, now: Instant) -> Option<Output> {
@@ -216,8 +244,10 @@ where
     /// Looks whether the interface is there, and tells the engine if that has changed.
     fn look(&mut self, now: Instant) -> Result<(), RunError> {
         self.link.retry_at = None;
-        match self.parts.wireguard.read().map(|snapshot| snapshot.interface()) {
-            Ok(interface) => {
+        match self.parts.wireguard.read() {
+            Ok(snapshot) => {
+                let interface = snapshot.interface();
+                self.parts.openers.set_source(source(snapshot));
                 self.found(now, interface);
                 Ok(())
             }
@@ -234,6 +264,7 @@ where
                 Err(error) => return self.not_found(now, error),
             };
             let interface = snapshot.interface();
+            self.parts.openers.set_source(source(snapshot));
             if self.link.up == Some(interface) {
                 self.mesh.begin_reading();
                 for (reading, allowed_ips) in snapshot.peers() {
@@ -311,6 +342,7 @@ where
     fn down(&mut self, now: Instant) {
         self.driver = None;
         self.link.up = None;
+        self.parts.openers.set_source(None);
         self.mesh.handle_interface(now, None);
     }
 
@@ -325,6 +357,12 @@ where
             Err(error) => log::debug!("own addresses cannot be read: {error}"),
         }
     }
+}
+
+/// Where WireGuard's packets leave from; without a port, from nowhere.
+fn source(snapshot: &Snapshot) -> Option<Source> {
+    let source = Source { port: snapshot.interface().listen_port, fwmark: snapshot.fwmark() };
+    Some(source).filter(|source| source.port != 0)
 }
 
 impl Default for Link {

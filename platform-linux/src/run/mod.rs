@@ -32,7 +32,7 @@ use crate::{
     clock::{self, Alarm},
     config::{Config, Endpoint},
     control::{self, BindError, Interest, Server},
-    net::Tunnel,
+    net::{Tunnel, opener::RawOpeners},
     resolve::{self, Resolver},
     rng::SysRng,
     watch::Rtnetlink,
@@ -113,10 +113,17 @@ pub fn run<const PEERS: usize>(config: &Config, mesh: &mut Mesh<PEERS>) -> Resul
     configure(mesh, config, now)?;
     let resolver =
         Resolver::new(now, names_to_resolve(config), Arc::new(resolve::system)).map_err(system("eventfd"))?;
+    let openers = RawOpeners::new();
+    if let Some(error) = openers.refused() {
+        log::info!(
+            "no raw sockets ({error}): without CAP_NET_RAW, connecting through NATs takes a little longer"
+        );
+    }
     let parts = Parts {
         wireguard: System::new(interface).map_err(system("sockets"))?,
         watch: Rtnetlink::new(interface).map_err(system("rtnetlink"))?,
         stack: Tunnel::new(interface),
+        openers,
         rng: SysRng,
         resolver,
     };
@@ -207,6 +214,8 @@ fn wait(
         Interest::Writable => PollFd::from_borrowed_fd(fd, PollFlags::OUT),
     });
     let mut files: Vec<_> = fixed.into_iter().chain(fds.tunnel).map(readable).collect();
+    let openers = files.len();
+    files.extend(fds.openers.into_iter().flatten().map(readable));
     let others = files.len();
     files.extend(control);
     match poll(&mut files, None) {
@@ -219,7 +228,8 @@ fn wait(
         alarm: is_ready(2),
         watch: is_ready(3),
         resolver: is_ready(4),
-        tunnel: others > 5 && is_ready(5),
+        tunnel: openers > 5 && is_ready(5),
+        openers: (openers..others).any(is_ready),
     };
     Ok((ready, is_ready(0) || is_ready(1), (others..files.len()).any(is_ready)))
 }

@@ -14,6 +14,7 @@ pub(super) fn document<const PEERS: usize>(
     mesh: &Mesh<PEERS>,
     node: &Node,
     names: &Names,
+    openers: bool,
     now: Instant,
 ) -> Status {
     let peers: BTreeMap<PublicKey, PeerStatus> = mesh.peers().map(|peer| (peer.key, peer)).collect();
@@ -30,6 +31,7 @@ pub(super) fn document<const PEERS: usize>(
             gossip_port: node.gossip_port,
             listen_port: this.interface.map(|interface| interface.listen_port).filter(|&port| port != 0),
             uptime_s: now.saturating_duration_since(node.started).as_secs(),
+            openers,
             nat: None,
             seen_at: this
                 .seen

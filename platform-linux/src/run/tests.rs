@@ -16,14 +16,18 @@ use std::{
 use embedded_nal::{UdpClientStack, UdpFullStack, nb};
 use rand_core::{TryCryptoRng, TryRng};
 use rustix::event::{EventfdFlags, eventfd};
-use wgautomesh_core::{Instant, Interface, Mesh, PeerAction, PublicKey, SharedKey, driver::RECEIVE_BUDGET};
+use wgautomesh_core::{
+    Instant, Interface, Mesh, OPENER_MAGIC, PeerAction, PublicKey, SharedKey, driver::RECEIVE_BUDGET,
+};
 
 use super::{
     Node, RunError,
     daemon::{Daemon, Parts, Ready, Stack},
     names::Names,
 };
+
 use crate::{
+    net::opener::{LONGEST, Openers, Source},
     resolve::Resolver,
     watch::{Changes, Watch},
     wireguard::{ReadError, Snapshot, WireGuard, fake::Fake},
@@ -41,6 +45,12 @@ struct World {
     changes: Changes,
     incoming: VecDeque<(Vec<u8>, SocketAddr)>,
     sent: Vec<SocketAddr>,
+    fwmark: u32,
+    source: Option<Source>,
+    no_openers: bool,
+    listening: bool,
+    openers_sent: Vec<(SocketAddr, Vec<u8>)>,
+    openers_heard: VecDeque<(SocketAddr, Vec<u8>)>,
     binds: usize,
     port_taken: bool,
 }
@@ -60,7 +70,8 @@ impl WireGuard for SharedWireGuard {
         }
         world.wireguard.read()?;
         let interface = world.wireguard.interface.ok_or(ReadError::Absent)?;
-        Ok(self.1.insert(Snapshot::new(interface, 0, world.wireguard.peers.iter().cloned())))
+        let fwmark = world.fwmark;
+        Ok(self.1.insert(Snapshot::new(interface, fwmark, world.wireguard.peers.iter().cloned())))
     }
 
     fn apply(&mut self, key: &PublicKey, action: &PeerAction) -> Result<(), wgautomesh_core::ActionError> {
@@ -135,6 +146,34 @@ impl Stack for Shared {
     }
 }
 
+impl Openers for Shared {
+    fn allowed(&self) -> bool {
+        !self.0.borrow().no_openers
+    }
+
+    fn set_source(&mut self, source: Option<Source>) {
+        self.0.borrow_mut().source = source;
+    }
+
+    fn send(&mut self, to: SocketAddr, _: Option<u8>, payload: &[u8]) {
+        self.0.borrow_mut().openers_sent.push((to, payload.to_vec()));
+    }
+
+    fn listen(&mut self, wanted: bool) {
+        self.0.borrow_mut().listening = wanted;
+    }
+
+    fn fds(&self) -> [Option<BorrowedFd<'_>>; 2] {
+        [None, None]
+    }
+
+    fn receive(&mut self, handle: &mut dyn FnMut(SocketAddr, &mut [u8])) {
+        for (from, mut payload) in core::mem::take(&mut self.0.borrow_mut().openers_heard) {
+            handle(from, &mut payload);
+        }
+    }
+}
+
 /// Counts: the tests depend on no random number.
 struct Counter(u64);
 
@@ -160,7 +199,7 @@ impl TryRng for Counter {
 
 impl TryCryptoRng for Counter {}
 
-type TestDaemon<'m> = Daemon<'m, SharedWireGuard, SharedWatch, Shared, Counter, 4>;
+type TestDaemon<'m> = Daemon<'m, SharedWireGuard, SharedWatch, Shared, Shared, Counter, 4>;
 
 fn at(millis: u64) -> Instant {
     Instant::from_millis(1_000_000 + millis)
@@ -181,6 +220,7 @@ fn daemon<'m>(mesh: &'m mut Mesh<4>, world: &Shared) -> TestDaemon<'m> {
         wireguard: SharedWireGuard(world.clone(), None),
         watch: SharedWatch(world.clone(), fd),
         stack: world.clone(),
+        openers: world.clone(),
         rng: Counter(0),
         resolver: Resolver::new(at(0), [], Arc::new(look_up)).expect("eventfd"),
     };
@@ -192,8 +232,9 @@ fn interface(index: u32) -> Interface {
     Interface { index, public_key: PublicKey::from_bytes([1; 32]), listen_port: 51820 }
 }
 
-const WATCH: Ready = Ready { alarm: false, watch: true, resolver: false, tunnel: false };
-const TUNNEL: Ready = Ready { alarm: false, watch: false, resolver: false, tunnel: true };
+const NOTHING: Ready = Ready { alarm: false, watch: false, resolver: false, tunnel: false, openers: false };
+const WATCH: Ready = Ready { watch: true, ..NOTHING };
+const TUNNEL: Ready = Ready { tunnel: true, ..NOTHING };
 
 impl Shared {
     fn set_interface(&self, interface: Option<Interface>) {
@@ -248,6 +289,52 @@ fn waits_for_the_interface_and_takes_each_new_one() {
     world.set_interface(Some(interface(6)));
     daemon.turn(at(64_000), WATCH).expect("a turn");
     assert_eq!(world.binds(), 3);
+}
+
+#[test]
+fn openers_leave_from_where_wireguard_sends() {
+    let (world, mut mesh) = (Shared::default(), mesh());
+    let mut daemon = daemon(&mut mesh, &world);
+    daemon.start(at(0)).expect("an absent interface is no error");
+    let mut expect = |now, interface, fwmark, source: Option<(u16, u32)>| {
+        world.0.borrow_mut().fwmark = fwmark;
+        world.set_interface(interface);
+        daemon.turn(at(now), WATCH).expect("a turn");
+        assert_eq!(world.0.borrow().source, source.map(|(port, fwmark)| Source { port, fwmark }), "{now}");
+    };
+    expect(1, None, 0, None);
+    expect(2, Some(interface(5)), 0, Some((51820, 0)));
+    expect(3, Some(interface(5)), 7, Some((51820, 7)));
+    expect(4, Some(Interface { listen_port: 4, ..interface(5) }), 7, Some((4, 7)));
+    // As it is while it is down.
+    expect(5, Some(Interface { listen_port: 0, ..interface(5) }), 7, None);
+    expect(6, Some(interface(6)), 0, Some((51820, 0)));
+    expect(7, Some(Interface { public_key: PublicKey::from_bytes([0; 32]), ..interface(6) }), 0, None);
+    expect(8, Some(interface(6)), 0, Some((51820, 0)));
+    expect(9, None, 0, None);
+}
+
+/// A node that nobody answers knocks where its peer is configured to be.
+#[test]
+fn openers_go_out_and_in_where_they_are_allowed() {
+    for allowed in [true, false] {
+        let (world, mut mesh) = (Shared::default(), mesh());
+        world.0.borrow_mut().no_openers = !allowed;
+        world.set_interface(Some(interface(5)));
+        let mut daemon = daemon(&mut mesh, &world);
+        daemon.start(at(0)).expect("a start");
+        pass(&mut daemon, at(5_000));
+        assert_eq!(daemon.status(at(5_000)).node.openers, allowed);
+        assert_eq!(!world.0.borrow().openers_sent.is_empty(), allowed);
+        for (to, payload) in &world.0.borrow().openers_sent {
+            assert_eq!(*to, ([203, 0, 113, 2], 51820).into());
+            assert!(payload.starts_with(&OPENER_MAGIC) && payload.len() <= LONGEST, "{payload:?}");
+        }
+        assert!(!world.0.borrow().listening, "no attempt in which one is expected");
+        world.0.borrow_mut().openers_heard.push_back((([203, 0, 113, 3], 1).into(), b"garbage".into()));
+        daemon.turn(at(5_000), Ready { openers: true, ..NOTHING }).expect("a turn");
+        assert_eq!(world.0.borrow().openers_heard, []);
+    }
 }
 
 #[test]

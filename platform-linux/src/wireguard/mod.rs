@@ -105,6 +105,12 @@ impl Snapshot {
         self.interface
     }
 
+    /// The interface's fwmark, 0 for none: WireGuard's own packets carry it, and routes may depend on it.
+    #[must_use]
+    pub fn fwmark(&self) -> u32 {
+        self.fwmark
+    }
+
     /// Each peer of the interface with its allowed IPs (address, prefix length).
     pub fn peers(&self) -> impl Iterator<Item = (PeerReading, impl Iterator<Item = (IpAddr, u8)>)> {
         self.peers.iter().map(|peer| {
