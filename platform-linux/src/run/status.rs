@@ -70,7 +70,7 @@ fn peer(peer: &PeerStatus, name: Option<&str>, names: &Names, now: Instant) -> s
 }
 
 fn counters(c: &Counters) -> BTreeMap<String, u64> {
-    let all: [(&str, u64); 19] = [
+    let all: [(&str, u64); 22] = [
         ("sent", c.sent.into()),
         ("sent_bytes", c.sent_bytes),
         ("received", c.received.into()),
@@ -86,6 +86,9 @@ fn counters(c: &Counters) -> BTreeMap<String, u64> {
         ("refused_records", c.refused_records.into()),
         ("introduced", c.introduced.into()),
         ("refused_introductions", c.refused_introductions.into()),
+        ("sent_openers", c.sent_openers.into()),
+        ("heard_openers", c.heard_openers.into()),
+        ("dropped_openers", c.dropped_openers.into()),
         ("fired", c.fired.into()),
         ("over_budget", c.over_budget.into()),
         ("readings", c.readings.into()),

@@ -16,9 +16,7 @@ use std::{
 use embedded_nal::{UdpClientStack, UdpFullStack, nb};
 use rand_core::{TryCryptoRng, TryRng};
 use rustix::event::{EventfdFlags, eventfd};
-use wgautomesh_core::{
-    Instant, Interface, Mesh, OPENER_MAGIC, PeerAction, PublicKey, SharedKey, driver::RECEIVE_BUDGET,
-};
+use wgautomesh_core::{Instant, Interface, Mesh, PeerAction, PublicKey, SharedKey, driver::RECEIVE_BUDGET};
 
 use super::{
     Node, RunError,
@@ -27,7 +25,7 @@ use super::{
 };
 
 use crate::{
-    net::opener::{LONGEST, Openers, Source},
+    net::opener::{Openers, Source},
     resolve::Resolver,
     watch::{Changes, Watch},
     wireguard::{ReadError, Snapshot, WireGuard, fake::Fake},
@@ -49,7 +47,6 @@ struct World {
     source: Option<Source>,
     no_openers: bool,
     listening: bool,
-    openers_sent: Vec<(SocketAddr, Vec<u8>)>,
     openers_heard: VecDeque<(SocketAddr, Vec<u8>)>,
     binds: usize,
     port_taken: bool,
@@ -155,9 +152,7 @@ impl Openers for Shared {
         self.0.borrow_mut().source = source;
     }
 
-    fn send(&mut self, to: SocketAddr, _: Option<u8>, payload: &[u8]) {
-        self.0.borrow_mut().openers_sent.push((to, payload.to_vec()));
-    }
+    fn send(&mut self, _: SocketAddr, _: Option<u8>, _: &[u8]) {}
 
     fn listen(&mut self, wanted: bool) {
         self.0.borrow_mut().listening = wanted;
@@ -314,9 +309,9 @@ fn openers_leave_from_where_wireguard_sends() {
     expect(9, None, 0, None);
 }
 
-/// A node that nobody answers knocks where its peer is configured to be.
+/// That the engine's openers really leave is seen where there is a second node: in the box.
 #[test]
-fn openers_go_out_and_in_where_they_are_allowed() {
+fn openers_are_heard_where_they_are_allowed() {
     for allowed in [true, false] {
         let (world, mut mesh) = (Shared::default(), mesh());
         world.0.borrow_mut().no_openers = !allowed;
@@ -325,11 +320,6 @@ fn openers_go_out_and_in_where_they_are_allowed() {
         daemon.start(at(0)).expect("a start");
         pass(&mut daemon, at(5_000));
         assert_eq!(daemon.status(at(5_000)).node.openers, allowed);
-        assert_eq!(!world.0.borrow().openers_sent.is_empty(), allowed);
-        for (to, payload) in &world.0.borrow().openers_sent {
-            assert_eq!(*to, ([203, 0, 113, 2], 51820).into());
-            assert!(payload.starts_with(&OPENER_MAGIC) && payload.len() <= LONGEST, "{payload:?}");
-        }
         assert!(!world.0.borrow().listening, "no attempt in which one is expected");
         world.0.borrow_mut().openers_heard.push_back((([203, 0, 113, 3], 1).into(), b"garbage".into()));
         daemon.turn(at(5_000), Ready { openers: true, ..NOTHING }).expect("a turn");
