@@ -70,7 +70,7 @@ impl fmt::Display for RunError {
             Self::Permission { interface } => write!(
                 f,
                 "{interface}: not permitted; run as root, or give the program CAP_NET_ADMIN \
-                 (`AmbientCapabilities=CAP_NET_ADMIN` in its systemd unit)"
+                 (`AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW` in its systemd unit)"
             ),
             Self::AlreadyRunning(error) => write!(f, "{error}; stop it first"),
             Self::Peer(key, error) => write!(f, "peer {key}: {error}"),
