@@ -19,7 +19,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::wan_address;
+use super::{kernel_uapi, wan_address};
 use crate::mesh_box::channel::Channel;
 use crate::mesh_box::error::{BoxError, Closed};
 use crate::mesh_box::key::Key;
@@ -171,7 +171,7 @@ impl Starting {
             refusals: process.take(&Part::Refusals)?.into(),
             private_key: setup.private_key,
             port: setup.port,
-            tells_senders: setup.wireguard == WireGuardKind::Embedded,
+            wireguard: setup.wireguard,
             process,
         })
     }
@@ -186,8 +186,7 @@ pub(super) struct Machine {
     pub(super) private_key: Key,
     /// Where the device listens. Who moves it says so here.
     pub(super) port: u16,
-    /// Whether the device answers who sends into a tunnel that leads nowhere.
-    pub(super) tells_senders: bool,
+    pub(super) wireguard: WireGuardKind,
     process: Process,
 }
 
@@ -265,8 +264,12 @@ fn make(setup: &Setup, interface: &mut Interface, channel: &Channel) -> Result<(
 fn make_device(setup: &Setup, interface: &mut Interface, channel: &Channel) -> Result<(), EnterError> {
     interface.create(setup.private_key, setup.port, &[(setup.mesh, 24)])?;
     wait_for_port(setup.port).map_err(|error| EnterError::Io("wait for the device's UDP socket", error))?;
-    let configuration = UnixStream::connect(device::socket_path(INTERFACE))
-        .map_err(|error| EnterError::Io("connect to the configuration socket", error))?;
+    let configuration = match setup.wireguard {
+        WireGuardKind::Kernel => kernel_uapi::connect(),
+        _ => UnixStream::connect(device::socket_path(INTERFACE)),
+    };
+    let configuration =
+        configuration.map_err(|error| EnterError::Io("connect to the configuration socket", error))?;
     channel
         .send(&Part::Configuration, Some(configuration.as_fd()))
         .map_err(|error| EnterError::Io("hand over", error))

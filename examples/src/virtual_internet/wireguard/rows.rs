@@ -214,6 +214,14 @@ impl dyn Bench + '_ {
         self.run(end.checked_duration_since(self.now()).unwrap_or(ms(0)));
     }
 
+    /// Lets time pass until a side has sent so many messages of a kind since a time, or for `latest` and the slack.
+    fn run_until_sent(&mut self, side: Side, kind: Kind, since: Instant, count: usize, latest: Duration) {
+        let end = self.now() + latest + self.slack();
+        while self.count(side, kind, since) < count && self.now() < end {
+            self.run(ms(1));
+        }
+    }
+
     /// A change of nothing.
     fn touch(&mut self, side: Side) {
         let change = PeerChange { update_only: true, ..PeerChange::new(self.key(side.other())) };

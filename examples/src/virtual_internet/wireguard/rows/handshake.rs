@@ -33,7 +33,7 @@ pub(super) const ROWS: &[Row] = &[
         run: |bench| {
             bench.introduce();
             bench.must_ping(A)?;
-            bench.run(DELAY * 3 / 2);
+            bench.run_until_sent(B, Kind::Response, Instant::MIN, 1, DELAY * 3 / 2);
             // The response is on its way; what A sends from now on is lost.
             bench.cut(A, true);
             bench.run(secs(2));
@@ -138,10 +138,10 @@ pub(super) const ROWS: &[Row] = &[
         run: |bench| {
             bench.introduce();
             bench.must_ping(A)?;
-            bench.run(DELAY / 2);
+            bench.run_until_sent(A, Kind::Initiation, Instant::MIN, 1, DELAY / 2);
             // A's initiation is on its way, what else it sends is lost: B has a session it may not use.
             bench.cut(A, true);
-            bench.run(DELAY);
+            bench.run_until_sent(B, Kind::Response, Instant::MIN, 1, DELAY);
             let start = bench.sent(B, Kind::Response, Instant::MIN).last().map(|seen| seen.at);
             let Some(start) = start else {
                 return Err(Verdict::Broken("B did not respond".into()));
@@ -164,9 +164,10 @@ pub(super) const ROWS: &[Row] = &[
         run: |bench| {
             bench.introduce();
             let start = bench.now();
-            for _ in 0..4 {
+            for number in 1..=4 {
                 bench.re_add(A, bench.other_at_its_endpoint(A).keepalive(25));
                 bench.run(ms(200));
+                bench.run_until_sent(B, Kind::Response, start, number, ms(0));
             }
             let responses = bench.count(B, Kind::Response, start);
             require!(responses == 4, "{responses} responses to 4 initiations in 0.8 s");
@@ -230,10 +231,12 @@ pub(super) const ROWS: &[Row] = &[
         fact: "two initiations within one one-way delay: both responses are refused, no session for 5 s",
         seconds: 6,
         run: |bench| {
-            bench.set_delay(DELAY);
+            // Long enough that the initiations cross on a slow machine too.
+            let delay = DELAY + bench.slack();
+            bench.set_delay(delay);
             let start = bench.now();
             bench.configure(A, &[bench.other_at_its_endpoint(A).keepalive(25)]);
-            bench.run(DELAY / 2);
+            bench.run(delay / 2);
             bench.configure(B, &[bench.other_at_its_endpoint(B).keepalive(25)]);
             bench.run(secs(4));
             for side in [A, B] {
@@ -276,7 +279,7 @@ pub(super) const ROWS: &[Row] = &[
                 bench.re_add(A, bench.other_at_its_endpoint(A).keepalive(25));
                 bench.run(gap);
                 bench.re_add(A, bench.other_at_its_endpoint(A).keepalive(25));
-                bench.run(DELAY * 2);
+                bench.run(DELAY * 2 + bench.slack());
                 let sent = bench.count(A, Kind::Initiation, start);
                 require!(sent == 2, "A sent {sent} initiations");
                 let seen = bench.count(B, Kind::Response, start);

@@ -40,7 +40,7 @@ pub(super) const ROWS: &[Row] = &[
         run: |bench| {
             bench.connect()?;
             bench.configure(A, &[PeerChange::new(bench.key(B)).keepalive(25)]);
-            bench.run(ms(200));
+            bench.run(ms(200) + bench.slack());
             let start = bench.now();
             for seconds in [20, 30, 20] {
                 bench.configure(A, &[PeerChange::new(bench.key(B)).keepalive(seconds)]);
@@ -100,7 +100,7 @@ pub(super) const ROWS: &[Row] = &[
         run: |bench| {
             bench.introduce();
             let first = bench.must_ping(A)?;
-            bench.run(DELAY * 3 / 2);
+            bench.run_until_sent(B, Kind::Response, Instant::MIN, 1, DELAY * 3 / 2);
             // The response is on its way. B's packet must wait for A's.
             let second = bench.must_ping(B)?;
             bench.run(DELAY * 3 + bench.slack());
