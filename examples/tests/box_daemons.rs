@@ -7,10 +7,13 @@ mod common;
 
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
+use std::path::Path;
+use std::sync::Mutex;
 
-use common::{TERM, connected, daemon, expect_all};
-use serde_json::Value;
-use wgautomesh_examples::mesh_box::{CONFIG_PATH, INTERFACE, Key, Mesh, MeshConfig, NodePlan, WireGuardKind};
+use common::{LIMIT, TERM, connected, daemon, expect_all, on_this_machine, print_logs, with_daemon};
+use wgautomesh_examples::mesh_box::{
+    CONFIG_PATH, INTERFACE, Key, Mesh, MeshConfig, NatKind, NodePlan, Run, Scenario, Trial, WireGuardKind,
+};
 
 const KILL: i32 = 9;
 
@@ -48,12 +51,15 @@ scenarios!(
     a_restart_of_a_daemon_costs_no_session,
     a_node_that_lost_everything_comes_back,
     an_interface_that_is_deleted_and_made_again_is_meshed_again,
+    a_home_that_changes_networks_is_found_again,
+    a_router_that_changes_its_address_is_found_again,
+    homes_keep_each_other_while_the_public_node_is_away,
 );
 
 /// Debian's wireguard-go; loudly none where it is not installed.
 fn wireguard_go_program() -> Option<WireGuardKind> {
     let program = "/usr/bin/wireguard-go";
-    if std::path::Path::new(program).exists() {
+    if Path::new(program).exists() {
         return Some(WireGuardKind::Program(program.into()));
     }
     assert!(std::env::var_os("CI").is_none(), "{program} is missing; CI installs it");
@@ -112,6 +118,82 @@ fn an_interface_that_is_deleted_and_made_again_is_meshed_again(wireguard: WireGu
     expect_all(&mut mesh, "after the interface came back");
 }
 
+/// A scenario in small: shortly after all pairs talk, and with the public node away for a second.
+fn tried(scenario: Scenario, quiet: bool, config: MeshConfig) -> Run {
+    let second = Duration::from_secs(1);
+    let trial = Trial { quiet, settle: second, wait: second, timeout: LIMIT, ..Trial::new(scenario) };
+    let config = MeshConfig { nodes_per_home: scenario.mesh().nodes_per_home, ..config };
+    let tried = trial.run(&with_daemon(config), &Mutex::new(()), &mut |_| ());
+    let (run, mesh) = on_this_machine(tried);
+    println!("{scenario}: {run}");
+    if !run.is_complete() {
+        print_logs(&mesh);
+        panic!("{scenario}: {run}");
+    }
+    run
+}
+
+fn a_home_that_changes_networks_is_found_again(wireguard: WireGuardKind) {
+    let config = MeshConfig { wireguard, homes: 3, seed: 11, ..MeshConfig::default() };
+    let run = tried(Scenario::AddressChange, true, config);
+    assert_eq!((run.step.pairs_connected, run.before.len()), (12, 1));
+}
+
+fn a_router_that_changes_its_address_is_found_again(wireguard: WireGuardKind) {
+    let config = MeshConfig { wireguard, homes: 3, seed: 12, ..MeshConfig::default() };
+    tried(Scenario::RouterAddressChange, false, config);
+}
+
+fn homes_keep_each_other_while_the_public_node_is_away(wireguard: WireGuardKind) {
+    let config = MeshConfig { wireguard, homes: 3, seed: 13, ..MeshConfig::default() };
+    let run = tried(Scenario::PublicRestart, false, config);
+    assert_eq!(run.before[1].pairs_possible, 6, "pairs of homes only: {:?}", run.before);
+}
+
+#[test]
+fn a_public_daemon_that_is_restarted_costs_nobody_anything() {
+    let run = tried(
+        Scenario::PublicDaemonRestart,
+        false,
+        MeshConfig { homes: 2, seed: 14, ..MeshConfig::default() },
+    );
+    assert_eq!(run.before[1].pairs_possible, 6, "all pairs, by what WireGuard knows: {:?}", run.before);
+}
+
+#[test]
+fn two_nodes_in_each_home() {
+    let run = tried(Scenario::TwoPerHome, false, MeshConfig { homes: 4, seed: 15, ..MeshConfig::default() });
+    assert_eq!(run.step.pairs_connected, 20);
+}
+
+#[test]
+fn a_nat_that_forgets_everything_is_passed_again() {
+    tried(Scenario::NatReboot, false, MeshConfig { homes: 3, seed: 16, ..MeshConfig::default() });
+}
+
+#[test]
+fn a_nat_that_comes_back_with_other_ports_is_passed_again() {
+    let nats = vec!["eim-apdf+random".parse::<NatKind>().unwrap()];
+    tried(Scenario::NatReboot, false, MeshConfig { homes: 3, nats, seed: 17, ..MeshConfig::default() });
+}
+
+#[test]
+fn pairs_that_cannot_be_punched_are_explained_and_all_others_are_up() {
+    let run = tried(Scenario::EdmHome, false, MeshConfig { homes: 3, seed: 18, ..MeshConfig::default() });
+    // The first home and each of the two others, both ways.
+    assert_eq!((run.step.pairs_connected, run.step.pairs_possible), (8, 8));
+    let explained = run.explained.unwrap();
+    assert_eq!((explained.pairs, explained.explained), (4, 4), "{explained:?}");
+}
+
+#[test]
+fn what_an_idle_mesh_needs_is_measured() {
+    let run =
+        tried(Scenario::Idle, false, MeshConfig { homes: 2, absent: 5, seed: 19, ..MeshConfig::default() });
+    let idle = run.idle.unwrap();
+    assert!(idle.seconds >= 1.0 && idle.cpu_seconds_per_hour_max < 3600.0, "{idle:?}");
+}
+
 #[test]
 fn commands_work_inside_a_node() {
     let mut mesh = connected(MeshConfig { homes: 2, seed: 6, ..MeshConfig::default() });
@@ -131,9 +213,7 @@ fn expect_status(mesh: &mut Mesh, at: usize, daemon: &str) {
     let key = |plan: &NodePlan| plan.private_key.public().base64();
     let others = || plans.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, plan)| plan);
 
-    let output = mesh.node(at).run(&[daemon, "status", "--json", CONFIG_PATH]).unwrap();
-    assert_eq!(output.code, Some(0), "{output:?}");
-    let status: Value = serde_json::from_str(&output.stdout).unwrap();
+    let status = mesh.node(at).status(Path::new(daemon)).unwrap().unwrap();
     assert_eq!(status["version"], 1);
     assert_eq!(status["node"]["interface"], INTERFACE);
     assert_eq!(status["node"]["key"], key(&plans[at]).as_str());

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use common::{LIMIT, TERM, connected, daemon, expect_all, made};
 use serde_json::Value;
-use wgautomesh_examples::mesh_box::{CONFIG_PATH, Flood, GOSSIP_PORT, Mesh, MeshConfig, Node};
+use wgautomesh_examples::mesh_box::{Flood, GOSSIP_PORT, Mesh, MeshConfig, Node};
 
 const RATE: u32 = 10_000;
 /// How often garbage is reported at most.
@@ -22,9 +22,7 @@ const LATE: usize = 2;
 
 /// The status document of a node's daemon.
 fn status(node: &mut Node) -> Value {
-    let output = node.run(&[daemon().to_str().unwrap(), "status", "--json", CONFIG_PATH]).unwrap();
-    assert_eq!(output.code, Some(0), "{output:?}\n{:#?}", node.log());
-    serde_json::from_str(&output.stdout).unwrap()
+    node.status(&daemon()).unwrap().unwrap_or_else(|| panic!("no status: {:#?}", node.log()))
 }
 
 /// How many gossip datagrams a daemon has dropped, for whatever reason.

@@ -4,29 +4,44 @@ use core::time::Duration;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Mutex;
 
 use lexopt::prelude::*;
 use serde::Serialize;
 
-use super::daemon::build_daemon;
+use super::daemon::find_daemon;
 use super::error::BoxError;
 use super::mesh::Mesh;
 use super::plan::{MeshConfig, NatKind, Underlay};
 use super::report::{Run, Summary};
+use super::scenario::{KEEPALIVE, Scenario, Trial};
 use super::table::Table;
 use super::wireguard::WireGuardKind;
 
 const HELP: &str = "\
 A real WireGuard mesh on this machine: real daemons, NATs that behave like NATs.
 
-    cargo box [OPTIONS]
+    cargo box [SCENARIO] [OPTIONS]
+
+What happens, once all daemons were started at one instant
+    homes                  nothing else (without a scenario it is this one)
+    two-per-home           the same, with --per-home 2
+    edm-home               the same, with the first home behind an endpoint-dependent NAT; the daemons are asked why
+                           the pairs that cannot be punched are not connected
+    address-change         the first home gets another public address, and its host another one of its own
+    router-address-change  the first home gets another public address, which only its router knows
+    nat-reboot             the NAT of the first home forgets all mappings
+    public-daemon-restart  the daemon of the first public node ends, and is started again
+    public-restart         the first public node is switched off, and comes back without any state
+    idle                   nothing else; what the daemons need meanwhile is measured
 
 The mesh
     --public N             nodes with a public address (1)
     --homes N              nodes behind NATs (6)
     --per-home N           how many of them share one NAT (1)
     --nat KIND[,KIND…]     the NATs of the homes, in turn (eim-apdf): eim-eif, eim-adf, eim-apdf, edm-eif,
-                           edm-adf, edm-apdf, edm, linux; +hairpin after any
+                           edm-adf, edm-apdf, edm, linux; after any +random (ports are not kept), +hairpin
+    --absent N             more peers in every configuration that are switched off (0)
     --delay MS             from any node to any other, one way (0)
     --jitter MS            up to so much more for each packet (0)
     --loss PERCENT         of the packets between two nodes (0)
@@ -46,6 +61,10 @@ Measuring
     --timeout S            give up after so long (120)
     --repeat N             make the mesh N times (1)
     --traffic              users send from the start, not only when there is a session
+    --quiet                no user sends anything to or from the home that something happens to, until its mesh
+                           has mended itself
+    --settle S             from the moment when all pairs talk to what happens then (2; --quiet: up to 25 more)
+    --wait S               how long the public node is away (10), or the idle mesh is watched (300)
     --hold S               keep it running when it is connected (0)
     --json                 one JSON object on standard output
     --verbose              what the nodes print, on standard error
@@ -58,8 +77,8 @@ not allow it (what to do is printed).
 /// What to do with a mesh.
 struct Options {
     config: MeshConfig,
+    trial: Trial,
     wireguard: Option<WireGuardKind>,
-    timeout: Duration,
     hold: Duration,
     repeat: u64,
     json: bool,
@@ -90,16 +109,26 @@ pub fn main() -> ExitCode {
 }
 
 fn parse() -> Result<Option<Options>, lexopt::Error> {
+    let mut parser = lexopt::Parser::from_env();
+    let mut arguments = parser.raw_args()?;
+    // The scenario comes first: it decides what the options change.
+    let scenario = match arguments.peek().and_then(|word| word.to_str()).filter(|word| !word.starts_with('-'))
+    {
+        Some(word) => word.parse::<Scenario>()?,
+        None => Scenario::default(),
+    };
+    if arguments.peek().is_some_and(|word| word == scenario.name()) {
+        arguments.next();
+    }
     let mut options = Options {
-        config: MeshConfig::default(),
+        config: scenario.mesh(),
+        trial: Trial::new(scenario),
         wireguard: None,
-        timeout: Duration::from_secs(120),
         hold: Duration::ZERO,
         repeat: 1,
         json: false,
     };
-    let config = &mut options.config;
-    let mut parser = lexopt::Parser::from_env();
+    let (config, trial) = (&mut options.config, &mut options.trial);
     while let Some(argument) = parser.next()? {
         match argument {
             Long("public") => config.publics = parser.value()?.parse()?,
@@ -110,6 +139,7 @@ fn parse() -> Result<Option<Options>, lexopt::Error> {
                 config.nats =
                     kinds.split(',').map(str::parse).collect::<Result<Vec<NatKind>, _>>().map_err(custom)?;
             }
+            Long("absent") => config.absent = parser.value()?.parse()?,
             Long("delay") => config.delay = milliseconds(&mut parser)?,
             Long("jitter") => config.jitter = milliseconds(&mut parser)?,
             Long("loss") => {
@@ -136,7 +166,10 @@ fn parse() -> Result<Option<Options>, lexopt::Error> {
                 config.extra_config.push_str(&parser.value()?.string()?);
                 config.extra_config.push('\n');
             }
-            Long("timeout") => options.timeout = seconds(&mut parser)?,
+            Long("timeout") => trial.timeout = seconds(&mut parser)?,
+            Long("quiet") => (trial.quiet, trial.spread) = (true, KEEPALIVE),
+            Long("settle") => trial.settle = seconds(&mut parser)?,
+            Long("wait") => trial.wait = seconds(&mut parser)?,
             Long("repeat") => options.repeat = parser.value()?.parse()?,
             Long("traffic") => config.early_traffic = true,
             Long("hold") => options.hold = seconds(&mut parser)?,
@@ -166,6 +199,8 @@ fn milliseconds(parser: &mut lexopt::Parser) -> Result<Duration, lexopt::Error> 
 /// The whole of `--json`.
 #[derive(Serialize)]
 struct Document<'a> {
+    scenario: &'a str,
+    quiet: bool,
     public: usize,
     homes: usize,
     delay_ms: f64,
@@ -179,18 +214,10 @@ struct Document<'a> {
 }
 
 fn run(mut options: Options) -> Result<bool, BoxError> {
-    // Made absolute: the nodes are started from here, but a relative path is confusing in a message.
-    let daemon = match options.config.daemon.take() {
-        Some(path) => std::path::absolute(&path).map_err(BoxError::io("find the daemon"))?,
-        // What is measured is what is shipped.
-        None => build_daemon("dist")?,
-    };
-    if !daemon.is_file() {
-        return Err(BoxError::Daemon(format!("{}: there is no such file", daemon.display())));
-    }
+    let daemon = find_daemon(options.config.daemon.as_deref())?;
     let daemon_name = daemon.display().to_string();
     options.config.daemon = Some(daemon);
-    options.config.wireguard = options.wireguard.take().unwrap_or_else(default_wireguard);
+    options.config.wireguard = options.wireguard.take().unwrap_or_else(WireGuardKind::of_this_machine);
 
     let mut runs = Vec::new();
     for repetition in 0..options.repeat {
@@ -198,8 +225,7 @@ fn run(mut options: Options) -> Result<bool, BoxError> {
         config.seed = config.seed.wrapping_add(repetition);
         let run = one_run(&config, &options)?;
         if !options.json {
-            let missing: String = run.missing.iter().map(|pair| format!("    no echo: {pair}\n")).collect();
-            print(&format!("{run}\n{missing}"));
+            print(&format!("{run}\n"));
         }
         runs.push(run);
     }
@@ -207,6 +233,8 @@ fn run(mut options: Options) -> Result<bool, BoxError> {
     let complete = summary.complete == summary.runs;
     if options.json {
         let document = Document {
+            scenario: options.trial.scenario.name(),
+            quiet: options.trial.quiet,
             public: options.config.publics,
             homes: options.config.homes,
             delay_ms: options.config.delay.as_secs_f64() * 1000.0,
@@ -243,13 +271,12 @@ fn one_run(config: &MeshConfig, options: &Options) -> Result<Run, BoxError> {
     let live = !options.json && !config.verbose && io::stdout().is_terminal();
     let mut table = Table::new();
     let mut drawn = Duration::ZERO;
-    let mut mesh = Mesh::new(config)?;
-    mesh.start_daemons()?;
     let mut ended = Vec::new();
-    let outcome = mesh.run_until(options.timeout, |mesh| {
+    let mut watch = |mesh: &mut Mesh| {
         let elapsed = mesh.elapsed();
-        // Ten pictures a second; more would be work that the daemons' machine does not have.
-        if live && (drawn.is_zero() || elapsed.saturating_sub(drawn) >= Duration::from_millis(100)) {
+        // Ten pictures a second; more would be work that the daemons' machine does not have. The clock of a mesh starts
+        // again when something happens to it.
+        if live && (drawn.is_zero() || elapsed.abs_diff(drawn) >= Duration::from_millis(100)) {
             drawn = elapsed;
             // A terminal that went away is no reason to stop.
             let _ = table.draw(&mut io::stdout(), &mesh.outcome(), elapsed);
@@ -257,6 +284,7 @@ fn one_run(config: &MeshConfig, options: &Options) -> Result<Run, BoxError> {
         for node in mesh.nodes() {
             let name = &node.plan().name;
             if let Some(end) = node.daemon_ended()
+                && !end.expected
                 && !ended.contains(name)
             {
                 ended.push(name.clone());
@@ -266,13 +294,11 @@ fn one_run(config: &MeshConfig, options: &Options) -> Result<Run, BoxError> {
                 }
             }
         }
-        mesh.is_connected() || ended.len() == mesh.nodes().len()
-    })?;
-    let usage = mesh.usage()?;
+    };
+    let (run, mut mesh) = options.trial.run(config, &Mutex::new(()), &mut watch)?;
     if live {
-        let _ = table.draw(&mut io::stdout(), &outcome, mesh.elapsed());
+        let _ = table.draw(&mut io::stdout(), &mesh.outcome(), mesh.elapsed());
     }
-    let run = Run::new(config.seed, &outcome, usage);
     if !options.hold.is_zero() {
         let mut text = format!("holding for {} s; into a node:\n", options.hold.as_secs_f64());
         for node in mesh.nodes() {
@@ -290,14 +316,5 @@ fn describe(end: super::node::Ended) -> String {
         (Some(code), _) => format!("exit code {code}"),
         (None, Some(signal)) => format!("signal {signal}"),
         (None, None) => "for no known reason".into(),
-    }
-}
-
-/// The kernel's if its module is loaded or built in: asking for more would need rights that we may not have.
-fn default_wireguard() -> WireGuardKind {
-    if std::path::Path::new("/sys/module/wireguard").exists() {
-        WireGuardKind::Kernel
-    } else {
-        WireGuardKind::Embedded
     }
 }

@@ -6,6 +6,20 @@ use std::process::{Command, Stdio};
 
 use super::error::BoxError;
 
+/// The daemon to measure: the one named, or that of this workspace as it is shipped, built now.
+pub(crate) fn find_daemon(named: Option<&Path>) -> Result<PathBuf, BoxError> {
+    let Some(path) = named else {
+        return build_daemon("dist");
+    };
+    // Nodes are started from here, but a relative path is confusing in a message.
+    let daemon = std::path::absolute(path).map_err(BoxError::io("find the daemon"))?;
+    if daemon.is_file() {
+        Ok(daemon)
+    } else {
+        Err(BoxError::Daemon(format!("{}: there is no such file", daemon.display())))
+    }
+}
+
 /// Builds the daemon of this workspace with cargo and returns the path of its binary.
 ///
 /// The cargo is the one that runs us (`$CARGO`), else the one in `$PATH`. With `profile` "release" it is the binary

@@ -12,7 +12,7 @@ use super::internet::LiveInternet;
 use super::node::Node;
 use super::plan::{MeshConfig, Plan, wan_addresses};
 use super::probe::monotonic_ns;
-use super::protocol::{Answer, Event, Request, Usage};
+use super::protocol::{Answer, Event, Probing, Request, Usage};
 use super::report::Outcome;
 use crate::virtual_internet::{HostId, Internet};
 
@@ -120,17 +120,51 @@ impl Mesh {
     /// # Errors
     /// [`BoxError::Gone`].
     pub fn measure_from_now(&mut self) -> Result<(), BoxError> {
-        let early_traffic = self.early_traffic;
+        self.measure_change(|_| Ok(()))
+    }
+
+    /// Changes something, and measures from the beginning of the change: users ask for echoes as soon as it is done.
+    ///
+    /// # Errors
+    /// [`BoxError::Gone`], and what `change` says.
+    pub fn measure_change(
+        &mut self,
+        change: impl FnOnce(&mut Self) -> Result<(), BoxError>,
+    ) -> Result<(), BoxError> {
+        self.stop_probing()?;
+        self.zero = monotonic_ns();
+        change(self)?;
+        let probing = if self.early_traffic { Probing::AtOnce } else { Probing::WithSession };
+        self.nodes.iter_mut().try_for_each(|node| node.probe(probing.clone()))
+    }
+
+    /// As [`Mesh::measure_change`], but nobody sends anything between `quiet` and another node until the other one has
+    /// been heard from: what is measured is what the mesh does by itself.
+    ///
+    /// # Errors
+    /// [`BoxError::Gone`], and what `change` says.
+    pub fn measure_quiet_change(
+        &mut self,
+        quiet: usize,
+        change: impl FnOnce(&mut Self) -> Result<(), BoxError>,
+    ) -> Result<(), BoxError> {
+        self.stop_probing()?;
+        let count = self.nodes.len();
+        for (at, node) in self.nodes.iter_mut().enumerate() {
+            let unheard = if at == quiet { (0..count).collect() } else { vec![quiet] };
+            node.probe(Probing::WhenHeard(unheard))?;
+        }
+        self.zero = monotonic_ns();
+        change(self)
+    }
+
+    fn stop_probing(&mut self) -> Result<(), BoxError> {
         for node in &mut self.nodes {
-            // Those of before come no more once it has answered.
+            // Echoes of before come no more once it has answered.
             node.stop_probing()?;
             while node.next_event().is_some() {}
         }
         self.forget_echoes();
-        self.zero = monotonic_ns();
-        for node in &mut self.nodes {
-            node.probe(early_traffic)?;
-        }
         Ok(())
     }
 

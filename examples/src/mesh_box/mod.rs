@@ -38,6 +38,7 @@ mod plan;
 mod probe;
 mod protocol;
 mod report;
+mod scenario;
 mod sys;
 mod table;
 mod wireguard;
@@ -56,7 +57,8 @@ pub use self::plan::{
     CONFIG_PATH, GOSSIP_PORT, LISTEN_PORT, MeshConfig, NatKind, NodePlan, Underlay, UnknownNat,
 };
 pub use self::protocol::Usage;
-pub use self::report::{Outcome, Run, Summary};
+pub use self::report::{Explained, Idle, Outcome, Run, Step, Summary};
+pub use self::scenario::{Scenario, Trial};
 pub use self::table::Table;
 pub use self::wireguard::{INTERFACE, PeerStatus, PeerUpdate, WireGuardKind};
 

@@ -9,12 +9,14 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
+use serde_json::Value;
+
 use super::channel::Channel;
 use super::error::BoxError;
 use super::flood::{Flood, Flooded};
 use super::node_process;
 use super::plan::{CONFIG_PATH, NodePlan};
-use super::protocol::{Answer, Asked, Event, Request, Said, Usage};
+use super::protocol::{Answer, Asked, Event, Probing, Request, Said, Usage};
 use super::wireguard::{PeerStatus, PeerUpdate};
 
 /// How many lines of a node's log are remembered.
@@ -43,6 +45,8 @@ pub struct Ended {
     pub code: Option<i32>,
     /// The signal that ended it, if one did.
     pub signal: Option<i32>,
+    /// Whether it had been sent a signal through [`Node::signal_daemon`].
+    pub expected: bool,
 }
 
 /// One machine of the mesh.
@@ -59,6 +63,7 @@ pub struct Node {
     /// Programs that run beside, by the number of their request, with the answer if it came while another was waited for.
     beside: HashMap<u64, Option<Answer>>,
     ended: Option<Ended>,
+    signalled: bool,
     log: Arc<Mutex<VecDeque<String>>>,
     log_thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -98,6 +103,7 @@ impl Node {
             events: VecDeque::new(),
             beside: HashMap::new(),
             ended: None,
+            signalled: false,
             log,
             log_thread,
         })
@@ -168,7 +174,7 @@ impl Node {
 
     /// Starts its daemon up to the moment before it runs; it runs when the other end of the pipe is closed.
     pub(crate) fn start_daemon_behind(&mut self, gate: BorrowedFd<'_>) -> Result<(), BoxError> {
-        self.ended = None;
+        (self.ended, self.signalled) = (None, false);
         self.ask_done(Request::StartDaemon, Some(gate))
     }
 
@@ -177,6 +183,7 @@ impl Node {
     /// # Errors
     /// See [`Node`]; also when it is not running.
     pub fn signal_daemon(&mut self, signal: i32) -> Result<(), BoxError> {
+        self.signalled = true;
         self.ask_done(Request::SignalDaemon(signal), None)
     }
 
@@ -186,11 +193,7 @@ impl Node {
     /// See [`Node`].
     pub fn wait_daemon(&mut self) -> Result<Ended, BoxError> {
         loop {
-            while let Some(event) = self.events.pop_front() {
-                if let Event::DaemonEnded { code, signal } = event {
-                    self.ended = Some(Ended { code, signal });
-                }
-            }
+            while self.next_event().is_some() {}
             if let Some(ended) = self.ended {
                 return Ok(ended);
             }
@@ -276,6 +279,16 @@ impl Node {
         }
     }
 
+    /// What its daemon, the binary at this path, says of itself: `status --json`. `None` from one that does not know
+    /// this command, or is not running.
+    ///
+    /// # Errors
+    /// See [`Node`].
+    pub fn status(&mut self, daemon: &Path) -> Result<Option<Value>, BoxError> {
+        let output = self.run(&[&daemon.to_string_lossy(), "status", "--json", CONFIG_PATH])?;
+        Ok(serde_json::from_str(&output.stdout).ok().filter(|_| output.code == Some(0)))
+    }
+
     /// Writes a file inside the node; only what is below `/run` is its own.
     ///
     /// # Errors
@@ -296,8 +309,8 @@ impl Node {
         self.ask_done(Request::SetWan(addresses), None)
     }
 
-    pub(crate) fn probe(&mut self, early_traffic: bool) -> Result<(), BoxError> {
-        self.ask_done(Request::Probe { early_traffic }, None)
+    pub(crate) fn probe(&mut self, probing: Probing) -> Result<(), BoxError> {
+        self.ask_done(Request::Probe(probing), None)
     }
 
     pub(crate) fn stop_probing(&mut self) -> Result<(), BoxError> {
@@ -364,7 +377,7 @@ impl Node {
     pub(crate) fn next_event(&mut self) -> Option<Event> {
         let event = self.events.pop_front()?;
         if let Event::DaemonEnded { code, signal } = event {
-            self.ended = Some(Ended { code, signal });
+            self.ended = Some(Ended { code, signal, expected: self.signalled });
         }
         Some(event)
     }

@@ -138,11 +138,16 @@ impl Node {
                     self.channel.send(&Said::Answer { id, answer }, None)?;
                 }
             }
-            if self.prober.wants_peers(now) {
-                let peers = if self.interface.exists() { self.interface.peers() } else { Ok(Vec::new()) };
-                self.prober.handle_peers(now, &peers.unwrap_or_default());
-            }
+            self.look(now);
             self.prober.handle_timeout(now);
+        }
+    }
+
+    /// Shows the measuring instrument what WireGuard says, if it wants to know.
+    fn look(&mut self, now: Instant) {
+        if self.prober.wants_peers(now) {
+            let peers = if self.interface.exists() { self.interface.peers() } else { Ok(Vec::new()) };
+            self.prober.handle_peers(now, &peers.unwrap_or_default());
         }
     }
 
@@ -183,8 +188,10 @@ impl Node {
                 return Some(self.interface.peers().map_or_else(|error| io_failed(&error), Answer::Peers));
             }
             Request::UpdatePeers(peers) => self.interface.update(&peers),
-            Request::Probe { early_traffic } => {
-                self.prober.start(now, early_traffic);
+            Request::Probe(probing) => {
+                self.prober.start(now, &probing);
+                // What is counted from now on is read before the answer, after which the parent changes things.
+                self.look(now);
                 Ok(())
             }
             Request::StopProbing => {
@@ -287,7 +294,8 @@ impl Node {
             };
             usage.resident_bytes = kilobytes("VmRSS:").unwrap_or(0) * 1024;
             usage.peak_bytes = kilobytes("VmHWM:").unwrap_or(0) * 1024;
-            usage.cpu_ns = cpu_ns(&process).unwrap_or(0);
+            usage.cpu_ns = sum_of_threads(&process, cpu_ns);
+            usage.wake_ups = sum_of_threads(&process, voluntary_switches);
         }
         usage
     }
@@ -297,14 +305,21 @@ fn own_addresses(setup: &Setup) -> Vec<IpAddr> {
     setup.wan.iter().map(|(address, _)| *address).chain([setup.mesh]).collect()
 }
 
-/// The first number of `schedstat` is time on a processor in nanoseconds, per thread; `stat` has only ticks.
-fn cpu_ns(process: &Path) -> io::Result<u64> {
-    let mut sum = 0;
-    for task in fs::read_dir(process.join("task"))? {
-        let text = fs::read_to_string(task?.path().join("schedstat"))?;
-        sum += text.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0);
-    }
-    Ok(sum)
+/// A figure of all threads of a process that are there now. One that ends meanwhile counts nothing.
+fn sum_of_threads(process: &Path, figure: fn(&Path) -> Option<u64>) -> u64 {
+    let threads = fs::read_dir(process.join("task")).into_iter().flatten();
+    threads.flatten().filter_map(|thread| figure(&thread.path())).sum()
+}
+
+/// The first number of `schedstat` is time on a processor in nanoseconds; `stat` has only ticks.
+fn cpu_ns(thread: &Path) -> Option<u64> {
+    fs::read_to_string(thread.join("schedstat")).ok()?.split_whitespace().next()?.parse().ok()
+}
+
+fn voluntary_switches(thread: &Path) -> Option<u64> {
+    let status = fs::read_to_string(thread.join("status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+    line.trim().parse().ok()
 }
 
 fn io_failed(error: &io::Error) -> Answer {

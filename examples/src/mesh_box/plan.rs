@@ -14,7 +14,7 @@ use super::key::Key;
 use super::protocol::Setup;
 use super::wireguard::{INTERFACE, WireGuardKind};
 use crate::virtual_internet::{
-    Filtering, GatewayId, HomeConfig, HostId, Internet, Link, Loss, Mapping, NatConfig, Site,
+    Filtering, GatewayId, HomeConfig, HostId, Internet, Link, Loss, Mapping, NatConfig, PortAllocation, Site,
 };
 
 /// The UDP port of WireGuard, the same in every node (in a home of several, the following ones too).
@@ -45,7 +45,9 @@ pub struct NatKind(pub NatConfig);
 
 impl NatKind {
     /// The names that are understood.
-    pub const NAMES: &str = "eim-eif, eim-adf, eim-apdf, edm-eif, edm-adf, edm-apdf, edm (= edm-apdf), linux, each with +hairpin if wanted";
+    pub const NAMES: &str = "eim-eif, eim-adf, eim-apdf, edm-eif, edm-adf, edm-apdf, edm (= edm-apdf), linux, each with +random, +hairpin or both if wanted";
+    /// Endpoint-dependent: a random port for each remote, and only that remote is let in.
+    pub const EDM: Self = Self(NatConfig::symmetric());
 }
 
 impl FromStr for NatKind {
@@ -53,8 +55,10 @@ impl FromStr for NatKind {
 
     /// `MAPPING-FILTERING`: mapping `eim` (endpoint-independent) or `edm` (endpoint-dependent, a random port for each
     /// remote), filtering `eif`, `adf` or `apdf`. `linux` is masquerading: endpoint-dependent, the port kept while free.
+    /// `+random` after it: ports are not kept.
     fn from_str(name: &str) -> Result<Self, UnknownNat> {
         let (kind, hairpin) = name.strip_suffix("+hairpin").map_or((name, false), |kind| (kind, true));
+        let (kind, random) = kind.strip_suffix("+random").map_or((kind, false), |kind| (kind, true));
         let (mapping, filtering) = match kind {
             "edm" => ("edm", "apdf"),
             "linux" => ("linux", "apdf"),
@@ -66,12 +70,15 @@ impl FromStr for NatKind {
             "apdf" => Filtering::AddressAndPortDependent,
             _ => return Err(UnknownNat),
         };
-        let nat = match mapping {
+        let mut nat = match mapping {
             "eim" => NatConfig::new(Mapping::EndpointIndependent, filtering),
             "edm" => NatConfig { filtering, ..NatConfig::symmetric() },
             "linux" => NatConfig::linux(),
             _ => return Err(UnknownNat),
         };
+        if random {
+            nat.ports = PortAllocation::Random;
+        }
         Ok(Self(if hairpin { nat.with_hairpin() } else { nat }))
     }
 }
@@ -99,6 +106,8 @@ pub struct MeshConfig {
     pub nodes_per_home: usize,
     /// The NATs of the homes, in turn.
     pub nats: Vec<NatKind>,
+    /// More peers in every configuration, without an endpoint, that are switched off.
+    pub absent: usize,
     /// Time for a packet from any home or public node to any other, one way.
     pub delay: Duration,
     /// Up to this much more, drawn for each packet.
@@ -138,6 +147,7 @@ impl Default for MeshConfig {
             homes: 6,
             nodes_per_home: 1,
             nats: vec![NatKind(NatConfig::port_restricted())],
+            absent: 0,
             delay: Duration::ZERO,
             jitter: Duration::ZERO,
             loss: 0.0,
@@ -185,8 +195,10 @@ impl Plan {
     /// Lays the mesh out. The error says what cannot be.
     pub(crate) fn new(config: &MeshConfig) -> Result<Self, String> {
         let count = config.publics + config.homes;
-        if count == 0 || count > MAX_NODES {
-            return Err(format!("{count} nodes: between 1 and {MAX_NODES} are possible"));
+        if count == 0 || count + config.absent > MAX_NODES {
+            return Err(format!(
+                "{count} nodes: between 1 and {MAX_NODES} are possible, absent ones included"
+            ));
         }
         if config.homes > 0 && (config.nats.is_empty() || config.nodes_per_home == 0) {
             return Err("homes need at least one kind of NAT and one node each".into());
@@ -271,12 +283,19 @@ impl Plan {
              lan_discovery = {}\n{}",
             config.lan_discovery, config.extra_config
         );
-        for node in &self.nodes {
-            let key = node.private_key.public().base64();
-            let _ = write!(text, "\n[[peers]]\npubkey = \"{key}\"\naddress = \"{}\"\n", node.mesh);
-            if let Some(endpoint) = node.endpoint {
+        let mut peer = |key: &Key, address: IpAddr, endpoint: Option<SocketAddr>| {
+            let key = key.public().base64();
+            let _ = write!(text, "\n[[peers]]\npubkey = \"{key}\"\naddress = \"{address}\"\n");
+            if let Some(endpoint) = endpoint {
                 let _ = writeln!(text, "endpoint = \"{endpoint}\"");
             }
+        };
+        for node in &self.nodes {
+            peer(&node.private_key, node.mesh, node.endpoint);
+        }
+        let mut rng = ChaCha8Rng::seed_from_u64(config.seed ^ 0xab5e27);
+        for number in self.nodes.len()..self.nodes.len() + config.absent {
+            peer(&Key::generate(&mut rng), mesh_address(config, number), None);
         }
         text
     }
@@ -319,14 +338,17 @@ fn node(
     number: usize,
     rng: &mut ChaCha8Rng,
 ) -> NodePlan {
-    // Numbers stay below MAX_NODES.
-    let last = u16::try_from(number + 1).unwrap_or(u16::MAX);
-    let mesh = if config.mesh_ipv6 {
-        IpAddr::V6(Ipv6Addr::new(0xfd14, 0, 0, 0, 0, 0, 0, last))
-    } else {
-        let [high, low] = last.to_be_bytes();
-        IpAddr::V4(Ipv4Addr::new(10, 14, high, low))
-    };
+    let mesh = mesh_address(config, number);
     let listen_port = LISTEN_PORT + u16::try_from(inside).unwrap_or(0);
     NodePlan { name, host, gateway, private_key: Key::generate(rng), mesh, listen_port, endpoint }
+}
+
+fn mesh_address(config: &MeshConfig, number: usize) -> IpAddr {
+    // Numbers stay below MAX_NODES.
+    let last = u16::try_from(number + 1).unwrap_or(u16::MAX);
+    if config.mesh_ipv6 {
+        return IpAddr::V6(Ipv6Addr::new(0xfd14, 0, 0, 0, 0, 0, 0, last));
+    }
+    let [high, low] = last.to_be_bytes();
+    IpAddr::V4(Ipv4Addr::new(10, 14, high, low))
 }

@@ -5,7 +5,8 @@
 //! answers, no program of ours is in the way. As long as a pair has no WireGuard session such a request would itself
 //! make WireGuard initiate, so by default a peer is asked only after its interface shows a handshake, or after a
 //! datagram of its daemon came out of the tunnel. With early traffic it is asked from the start: what an impatient
-//! user does.
+//! user does. Where a mesh is to recover without any user's traffic, a peer is asked only after WireGuard has received
+//! something from it: then the path is there, and the question does not make it.
 //!
 //! **Gossip.** A packet socket counts the UDP payload that leaves from the gossip port, on every interface: what goes
 //! into the tunnel is seen before encryption, beacons on the wan as they are. Packets to ourselves are left out.
@@ -20,7 +21,7 @@ use rustix::time::{ClockId, clock_gettime};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 use super::key::Key;
-use super::protocol::Event;
+use super::protocol::{Event, Probing};
 use crate::mesh_box::wireguard::PeerStatus;
 
 /// How often an echo is asked for.
@@ -41,9 +42,37 @@ struct Target {
 enum State {
     /// No sign of a session yet.
     Silent,
+    /// Nothing heard from it: the interface had received so many bytes, if it had been looked at.
+    Unheard(Option<u64>),
     /// Being asked, next at this time.
     Asking(Instant),
     Answered,
+}
+
+impl State {
+    /// Whether it is asked nothing until there is a sign of it.
+    const fn is_waiting(self) -> bool {
+        matches!(self, Self::Silent | Self::Unheard(_))
+    }
+
+    /// After a look at what WireGuard says of the peer.
+    const fn after_look(self, now: Instant, peer: Option<&PeerStatus>) -> Self {
+        match (self, peer) {
+            (Self::Silent, Some(peer)) if !peer.last_handshake.is_zero() => Self::Asking(now),
+            (Self::Unheard(None), Some(peer)) => Self::Unheard(Some(peer.rx_bytes)),
+            (Self::Unheard(None), None) => Self::Unheard(Some(0)),
+            (Self::Unheard(Some(before)), Some(peer)) if peer.rx_bytes > before => Self::Asking(now),
+            // A peer that was removed and added again counts from zero.
+            (Self::Unheard(Some(before)), Some(peer)) if peer.rx_bytes < before => {
+                if peer.rx_bytes > 0 {
+                    Self::Asking(now)
+                } else {
+                    Self::Unheard(Some(0))
+                }
+            }
+            (state, _) => state,
+        }
+    }
 }
 
 /// See the module.
@@ -106,12 +135,16 @@ impl Prober {
     }
 
     /// Starts over.
-    pub(crate) fn start(&mut self, now: Instant, early_traffic: bool) {
+    pub(crate) fn start(&mut self, now: Instant, probing: &Probing) {
         self.active = true;
         self.epoch += 1;
         self.next_look = now;
         for target in &mut self.targets {
-            target.state = if early_traffic { State::Asking(now) } else { State::Silent };
+            target.state = match probing {
+                Probing::AtOnce => State::Asking(now),
+                Probing::WhenHeard(others) if others.contains(&target.other) => State::Unheard(None),
+                Probing::WithSession | Probing::WhenHeard(_) => State::Silent,
+            };
         }
     }
 
@@ -132,7 +165,7 @@ impl Prober {
         let mut next = None;
         for target in &self.targets {
             let due = match target.state {
-                State::Silent => self.next_look,
+                State::Silent | State::Unheard(_) => self.next_look,
                 State::Asking(due) => due,
                 State::Answered => continue,
             };
@@ -143,19 +176,20 @@ impl Prober {
 
     /// Whether it wants to know what WireGuard says now; it then wants to be told by [`Prober::handle_peers`].
     pub(crate) fn wants_peers(&self, now: Instant) -> bool {
-        self.active && self.next_look <= now && self.targets.iter().any(|t| t.state == State::Silent)
+        self.active && self.next_look <= now && self.targets.iter().any(|target| target.state.is_waiting())
     }
 
     /// Takes in what WireGuard says; nothing where the interface is gone.
     pub(crate) fn handle_peers(&mut self, now: Instant, peers: &[PeerStatus]) {
         // With many peers the answer is long: rarer then, so that looking costs a few percent at most.
         let pause = Duration::from_millis(2 * self.targets.len() as u64);
-        self.next_look = now + pause.clamp(Duration::from_millis(10), Duration::from_millis(200));
-        for target in self.targets.iter_mut().filter(|target| target.state == State::Silent) {
-            let up = |peer: &PeerStatus| peer.key == target.key && !peer.last_handshake.is_zero();
-            if peers.iter().any(up) {
-                target.state = State::Asking(now);
-            }
+        // Nor need it be soon where the wait is for a keepalive.
+        let idle = self.targets.iter().any(|target| matches!(target.state, State::Unheard(_)));
+        let least = Duration::from_millis(if idle { 100 } else { 10 });
+        self.next_look = now + pause.clamp(least, Duration::from_millis(200));
+        for target in &mut self.targets {
+            let peer = peers.iter().find(|peer| peer.key == target.key);
+            target.state = target.state.after_look(now, peer);
         }
     }
 
@@ -210,7 +244,7 @@ impl Prober {
             let from = |target: &&mut Target| target.address == gossip.source;
             if let Some(target) = self.targets.iter_mut().find(from)
                 && self.active
-                && target.state == State::Silent
+                && target.state.is_waiting()
             {
                 target.state = State::Asking(now);
             }
@@ -337,6 +371,31 @@ mod tests {
         v6[6] = 58;
         assert!(!passes(1666, &v6));
         assert!(!passes(1666, &[0; 60]));
+    }
+
+    #[test]
+    fn a_quiet_peer_is_asked_when_it_has_been_heard() {
+        let now = Instant::now();
+        let peer = |rx_bytes| PeerStatus {
+            key: Key([1; 32]),
+            endpoint: None,
+            last_handshake: Duration::from_secs(1),
+            rx_bytes,
+            tx_bytes: 0,
+            keepalive: 25,
+            allowed_ips: Vec::new(),
+        };
+        let after = |looks: &[Option<u64>]| {
+            looks.iter().fold(State::Unheard(None), |state, rx_bytes| {
+                state.after_look(now, rx_bytes.map(peer).as_ref())
+            })
+        };
+        assert!(after(&[Some(500), Some(500), None]) == State::Unheard(Some(500)));
+        assert!(after(&[Some(500), Some(532)]) == State::Asking(now));
+        assert!(after(&[Some(500), Some(0)]) == State::Unheard(Some(0)));
+        assert!(after(&[Some(500), Some(0), Some(92)]) == State::Asking(now));
+        assert!(after(&[None, Some(148)]) == State::Asking(now));
+        assert!(State::Silent.after_look(now, Some(&peer(0))) == State::Asking(now));
     }
 
     #[test]

@@ -44,9 +44,7 @@ pub(crate) enum Request {
     Peers,
     UpdatePeers(Vec<PeerUpdate>),
     /// Asks every peer for an echo until it answers, from now on.
-    Probe {
-        early_traffic: bool,
-    },
+    Probe(Probing),
     StopProbing,
     Usage,
     /// Replaces the addresses of the wan interface.
@@ -55,6 +53,18 @@ pub(crate) enum Request {
         path: String,
         text: String,
     },
+}
+
+/// From when on a node asks a peer for echoes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Probing {
+    /// At once.
+    AtOnce,
+    /// When there is a session.
+    WithSession,
+    /// These peers: when something came from them after now, so that the question itself moves nothing. All others as
+    /// with a session.
+    WhenHeard(Vec<usize>),
 }
 
 /// From a node, in answer to one request.
@@ -81,6 +91,9 @@ pub struct Usage {
     pub gossip_bytes: u64,
     /// Datagrams they were in.
     pub gossip_packets: u64,
+    /// How often any of its threads went to sleep of its own accord (voluntary context switches): so often it had
+    /// been woken.
+    pub wake_ups: u64,
 }
 
 /// From a node, unasked.

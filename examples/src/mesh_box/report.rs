@@ -2,6 +2,7 @@
 
 use core::fmt;
 use core::time::Duration;
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
@@ -66,6 +67,17 @@ impl Outcome {
         self.time_to(self.total_possible()).filter(|_| self.is_complete())
     }
 
+    /// The same where nothing is expected of the pairs of one node.
+    #[must_use]
+    pub fn without(mut self, node: usize) -> Self {
+        for (from, row) in self.possible.iter_mut().enumerate() {
+            for (to, possible) in row.iter_mut().enumerate() {
+                *possible &= from != node && to != node;
+            }
+        }
+        self
+    }
+
     /// Possible pairs without an echo, as "a → b".
     #[must_use]
     pub fn missing(&self) -> Vec<String> {
@@ -81,11 +93,11 @@ impl Outcome {
     }
 }
 
-/// One repetition, as `--json` prints it.
-#[derive(Clone, Debug, Serialize)]
-pub struct Run {
-    /// What chance came from.
-    pub seed: u64,
+/// Something that was measured of a mesh: that it comes up, or comes back.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Step {
+    /// What: "cold start", and what else happens to it.
+    pub what: &'static str,
     /// Ordered pairs with an echo.
     pub pairs_connected: usize,
     /// Ordered pairs that theory allows: two endpoint-dependent NATs cannot be punched.
@@ -98,6 +110,117 @@ pub struct Run {
     pub all_ms: Option<f64>,
     /// The first possible pairs without one, at most 20.
     pub missing: Vec<String>,
+}
+
+impl Step {
+    /// Sums an outcome up.
+    #[must_use]
+    pub fn new(what: &'static str, outcome: &Outcome) -> Self {
+        Self {
+            what,
+            pairs_connected: outcome.connected(),
+            pairs_possible: outcome.total_possible(),
+            pairs_total: outcome.total(),
+            half_ms: outcome.time_to_half().map(ms),
+            all_ms: outcome.time_to_all().map(ms),
+            missing: outcome.missing().into_iter().take(20).collect(),
+        }
+    }
+}
+
+/// Pairs and times, without a line end.
+impl fmt::Display for Step {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = |time: Option<f64>| time.map_or_else(|| "never".into(), |ms| format!("{ms:.0} ms"));
+        write!(
+            formatter,
+            "{}/{} pairs{}, half in {}, all in {}",
+            self.pairs_connected,
+            self.pairs_total,
+            match self.pairs_total - self.pairs_possible {
+                0 => String::new(),
+                impossible => format!(" ({impossible} of them cannot be punched)"),
+            },
+            time(self.half_ms),
+            time(self.all_ms),
+        )
+    }
+}
+
+/// What the daemons say of the pairs that cannot be connected.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Explained {
+    /// How many such ordered pairs there are.
+    pub pairs: usize,
+    /// For how many of them the daemon that asks has given a reason other than that it is trying.
+    pub explained: usize,
+    /// When the last of them was, ms after the start of the daemons; `null` if some are not.
+    pub all_ms: Option<f64>,
+    /// The reasons, by their ids in `status --json`, and of how many pairs each was the last one heard.
+    pub reasons: BTreeMap<String, usize>,
+}
+
+/// What daemons need while nothing happens, over all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Idle {
+    /// How long they were watched, seconds.
+    pub seconds: f64,
+    /// UDP payload that a daemon sent from its gossip port, bytes per hour: mean.
+    pub gossip_bytes_per_hour_mean: f64,
+    /// The most that one daemon sent.
+    pub gossip_bytes_per_hour_max: f64,
+    /// Processor time, seconds per hour: mean.
+    pub cpu_seconds_per_hour_mean: f64,
+    /// The most of one daemon.
+    pub cpu_seconds_per_hour_max: f64,
+    /// Wake-ups per second: mean.
+    pub wake_ups_per_second_mean: f64,
+    /// The most of one daemon.
+    pub wake_ups_per_second_max: f64,
+}
+
+impl Idle {
+    /// From what every daemon had used at the beginning and at the end.
+    #[must_use]
+    pub fn new(time: Duration, before: &[Usage], after: &[Usage]) -> Self {
+        let seconds = time.as_secs_f64();
+        let rates = |figure: fn(&Usage) -> u64, scale: f64| {
+            let pairs = before.iter().zip(after);
+            let rates: Vec<f64> = pairs
+                .map(|(before, after)| figure(after).saturating_sub(figure(before)) as f64 * scale / seconds)
+                .collect();
+            let most = rates.iter().copied().fold(0.0, f64::max);
+            (rates.iter().sum::<f64>() / rates.len().max(1) as f64, most)
+        };
+        let gossip = rates(|usage| usage.gossip_bytes, 3600.0);
+        let cpu = rates(|usage| usage.cpu_ns, 3600.0 / 1e9);
+        let wake_ups = rates(|usage| usage.wake_ups, 1.0);
+        Self {
+            seconds,
+            gossip_bytes_per_hour_mean: gossip.0,
+            gossip_bytes_per_hour_max: gossip.1,
+            cpu_seconds_per_hour_mean: cpu.0,
+            cpu_seconds_per_hour_max: cpu.1,
+            wake_ups_per_second_mean: wake_ups.0,
+            wake_ups_per_second_max: wake_ups.1,
+        }
+    }
+}
+
+/// One repetition, as `--json` prints it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Run {
+    /// What chance came from.
+    pub seed: u64,
+    /// What the run is about; the times of the run are those of this step.
+    #[serde(flatten)]
+    pub step: Step,
+    /// What came before it.
+    pub before: Vec<Step>,
+    /// What is said of the pairs that cannot be connected; `null` where it was not asked for, or the daemon cannot say.
+    pub explained: Option<Explained>,
+    /// What an idle mesh needs; `null` where that was not measured.
+    pub idle: Option<Idle>,
     /// Largest resident memory of a daemon when the run ended, bytes.
     pub daemon_resident_bytes_max: u64,
     /// Largest peak of a daemon, bytes.
@@ -117,21 +240,19 @@ pub struct Run {
 }
 
 impl Run {
-    /// Sums a run up.
+    /// Sums a run up that ended with this step.
     #[must_use]
-    pub fn new(seed: u64, outcome: &Outcome, daemons: Vec<Usage>) -> Self {
+    pub fn new(seed: u64, what: &'static str, outcome: &Outcome, daemons: Vec<Usage>) -> Self {
         let mean = |value: fn(&Usage) -> u64| {
             let sum: u64 = daemons.iter().map(value).sum();
             sum as f64 / daemons.len().max(1) as f64
         };
         Self {
             seed,
-            pairs_connected: outcome.connected(),
-            pairs_possible: outcome.total_possible(),
-            pairs_total: outcome.total(),
-            half_ms: outcome.time_to_half().map(ms),
-            all_ms: outcome.time_to_all().map(ms),
-            missing: outcome.missing().into_iter().take(20).collect(),
+            step: Step::new(what, outcome),
+            before: Vec::new(),
+            explained: None,
+            idle: None,
             daemon_resident_bytes_max: daemons.iter().map(|usage| usage.resident_bytes).max().unwrap_or(0),
             daemon_peak_bytes_max: daemons.iter().map(|usage| usage.peak_bytes).max().unwrap_or(0),
             daemon_cpu_ms_mean: mean(|usage| usage.cpu_ns) / 1e6,
@@ -142,28 +263,60 @@ impl Run {
             nodes: outcome.names.clone(),
         }
     }
+
+    /// Whether in every step all possible pairs talked, and all others were explained where that was asked for.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        let explained = self.explained.as_ref();
+        self.before.iter().chain([&self.step]).all(|step| step.all_ms.is_some())
+            && explained.is_none_or(|explained| explained.explained == explained.pairs)
+    }
+
+    /// When the last pair talked, ms, if the run is complete.
+    #[must_use]
+    pub fn time_ms(&self) -> Option<f64> {
+        self.step.all_ms.filter(|_| self.is_complete())
+    }
 }
 
 /// Pairs, times, memory, processor, gossip: one line.
 impl fmt::Display for Run {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let time = |time: Option<f64>| time.map_or_else(|| "never".into(), |ms| format!("{ms:.0} ms"));
+        if !self.before.is_empty() {
+            write!(formatter, "{}: ", self.step.what)?;
+        }
         write!(
             formatter,
-            "{}/{} pairs{}, half in {}, all in {}; a daemon: {:.1} MB, {:.1} ms CPU, {:.0} B of gossip in {:.0} packets",
-            self.pairs_connected,
-            self.pairs_total,
-            match self.pairs_total - self.pairs_possible {
-                0 => String::new(),
-                impossible => format!(" ({impossible} of them cannot be punched)"),
-            },
-            time(self.half_ms),
-            time(self.all_ms),
+            "{}; a daemon: {:.1} MB, {:.1} ms CPU, {:.0} B of gossip in {:.0} packets",
+            self.step,
             self.daemon_resident_bytes_max as f64 / 1e6,
             self.daemon_cpu_ms_mean,
             self.gossip_bytes_mean,
             self.gossip_packets_mean,
-        )
+        )?;
+        if let Some(explained) = &self.explained {
+            let reasons: Vec<String> =
+                explained.reasons.iter().map(|(id, pairs)| format!("{pairs} {id}")).collect();
+            let (reasons, when) = (reasons.join(", "), explained.all_ms);
+            let when = when.map_or_else(|| "never all".into(), |ms| format!("all after {ms:.0} ms"));
+            write!(formatter, "; {}/{} explained, {when}: {reasons}", explained.explained, explained.pairs)?;
+        }
+        if let Some(idle) = &self.idle {
+            write!(
+                formatter,
+                "; idle for {:.0} s: {:.1} kB/h of gossip, {:.2} s/h CPU, {:.2} wake-ups/s",
+                idle.seconds,
+                idle.gossip_bytes_per_hour_mean / 1e3,
+                idle.cpu_seconds_per_hour_mean,
+                idle.wake_ups_per_second_mean,
+            )?;
+        }
+        let steps = self.before.iter();
+        steps.filter(|step| step.all_ms.is_none()).try_for_each(|step| {
+            write!(formatter, "\n    {}: {step}", step.what)?;
+            step.missing.iter().try_for_each(|pair| write!(formatter, "\n    no echo: {pair}"))
+        })?;
+        self.step.missing.iter().try_for_each(|pair| write!(formatter, "\n    no echo: {pair}"))
     }
 }
 
@@ -172,7 +325,7 @@ impl fmt::Display for Run {
 pub struct Summary {
     /// How many runs.
     pub runs: usize,
-    /// How many of them connected every pair.
+    /// How many of them connected every pair that theory allows, in every step.
     pub complete: usize,
     /// Median time to all pairs, ms; `null` when half of the runs or more never got there.
     pub all_ms_p50: Option<f64>,
@@ -188,11 +341,11 @@ impl Summary {
     /// Over all runs; one that never got there counts as the longest.
     #[must_use]
     pub fn new(runs: &[Run]) -> Self {
-        let all: Vec<_> = runs.iter().map(|run| run.all_ms).collect();
-        let half: Vec<_> = runs.iter().map(|run| run.half_ms).collect();
+        let all: Vec<_> = runs.iter().map(Run::time_ms).collect();
+        let half: Vec<_> = runs.iter().map(|run| run.step.half_ms).collect();
         Self {
             runs: runs.len(),
-            complete: all.iter().flatten().count(),
+            complete: runs.iter().filter(|run| run.is_complete()).count(),
             all_ms_p50: percentile(&all, 50),
             all_ms_p95: percentile(&all, 95),
             half_ms_p50: percentile(&half, 50),
@@ -201,7 +354,8 @@ impl Summary {
     }
 }
 
-fn ms(time: Duration) -> f64 {
+/// In milliseconds, for people and JSON.
+pub(super) fn ms(time: Duration) -> f64 {
     // To a hundredth: more is noise.
     (time.as_secs_f64() * 1e5).round() / 100.0
 }

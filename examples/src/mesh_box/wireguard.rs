@@ -37,6 +37,15 @@ pub enum WireGuardKind {
     Program(String),
 }
 
+impl WireGuardKind {
+    /// The kernel's if its module is loaded or built in: asking for more would need rights that we may not have. Else the
+    /// device in this crate.
+    #[must_use]
+    pub fn of_this_machine() -> Self {
+        if std::path::Path::new("/sys/module/wireguard").exists() { Self::Kernel } else { Self::Embedded }
+    }
+}
+
 /// What an interface says of one peer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerStatus {

@@ -17,11 +17,21 @@ pub(crate) fn daemon() -> PathBuf {
     DAEMON.get_or_init(|| build_daemon("test").unwrap_or_else(|error| panic!("{error}"))).clone()
 }
 
+/// What the nodes of a mesh are made of, under test.
+pub(crate) fn with_daemon(config: MeshConfig) -> MeshConfig {
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_box"));
+    MeshConfig { program, daemon: Some(daemon()), ..config }
+}
+
 /// A mesh whose daemons have not started.
 pub(crate) fn made(config: MeshConfig) -> Mesh {
-    let program = PathBuf::from(env!("CARGO_BIN_EXE_box"));
-    match Mesh::new(&MeshConfig { program, daemon: Some(daemon()), ..config }) {
-        Ok(mesh) => mesh,
+    on_this_machine(Mesh::new(&with_daemon(config)))
+}
+
+/// What came out, or the loud end of the test: a machine that cannot run the box must not look as if it had.
+pub(crate) fn on_this_machine<T>(made: Result<T, BoxError>) -> T {
+    match made {
+        Ok(made) => made,
         Err(BoxError::Closed(closed)) => panic!("this machine cannot run the box: {closed}"),
         Err(error) => panic!("{error}"),
     }
@@ -35,14 +45,19 @@ pub(crate) fn connected(config: MeshConfig) -> Mesh {
     mesh
 }
 
+/// What all nodes have printed.
+pub(crate) fn print_logs(mesh: &Mesh) {
+    for node in mesh.nodes() {
+        eprintln!("--- {}", node.plan().name);
+        node.log().iter().for_each(|line| eprintln!("{line}"));
+    }
+}
+
 /// Waits until all pairs talk, counted from the last start of the measurement.
 pub(crate) fn expect_all(mesh: &mut Mesh, what: &str) {
     let outcome = mesh.run_until_connected(LIMIT).unwrap();
     if !outcome.is_complete() {
-        for node in mesh.nodes() {
-            eprintln!("--- {}", node.plan().name);
-            node.log().iter().for_each(|line| eprintln!("{line}"));
-        }
+        print_logs(mesh);
         panic!("{what}: {:?}", outcome.missing());
     }
     println!("{what}: {:.0?}", outcome.time_to_all().unwrap_or_default());
