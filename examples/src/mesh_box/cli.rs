@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::daemon::find_daemon;
 use super::error::BoxError;
+use super::figures::{self, Order};
 use super::mesh::Mesh;
 use super::plan::{MeshConfig, NatKind, Underlay};
 use super::report::{Run, Summary};
@@ -22,6 +23,7 @@ const HELP: &str = "\
 A real WireGuard mesh on this machine: real daemons, NATs that behave like NATs.
 
     cargo box [SCENARIO] [OPTIONS]
+    cargo box table [OPTIONS]
 
 What happens, once all daemons were started at one instant
     homes                  nothing else (without a scenario it is this one)
@@ -70,17 +72,30 @@ Measuring
     --verbose              what the nodes print, on standard error
     --keep-logs DIR        the same, in one file per node
 
+table measures all scenarios, some over a longer and worse way too, and prints a table; the whole takes about an hour.
+It takes --daemon, --wireguard, --timeout, --seed, --json, --repeat (20), --wait, and
+    --quick                a sample: two rows, three times each
+    --only NAME            rows whose names begin so: homes, two-per-home, edm-home, address-change, router-, nat-,
+                           public-, idle, memory
+    --out DIR              writes box.md, box.json and box.svg there
+
 Exit code: 0 all pairs talk, 1 some do not, 2 a wrong option, 70 the mesh could not be made, 77 this machine does
 not allow it (what to do is printed).
 ";
 
 /// What to do with a mesh.
 struct Options {
+    /// The table of all figures instead of one scenario.
+    table: bool,
+    quick: bool,
+    only: Option<String>,
+    out: Option<PathBuf>,
     config: MeshConfig,
     trial: Trial,
     wireguard: Option<WireGuardKind>,
+    wait: Option<Duration>,
     hold: Duration,
-    repeat: u64,
+    repeat: Option<u64>,
     json: bool,
 }
 
@@ -98,7 +113,8 @@ pub fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match run(options) {
+    let done = if options.table { run_table(options) } else { run(options) };
+    match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -111,25 +127,35 @@ pub fn main() -> ExitCode {
 fn parse() -> Result<Option<Options>, lexopt::Error> {
     let mut parser = lexopt::Parser::from_env();
     let mut arguments = parser.raw_args()?;
-    // The scenario comes first: it decides what the options change.
-    let scenario = match arguments.peek().and_then(|word| word.to_str()).filter(|word| !word.starts_with('-'))
-    {
+    // What to do comes first: it decides what the options change.
+    let word = arguments.peek().and_then(|word| word.to_str()).filter(|word| !word.starts_with('-'));
+    let word = word.map(str::to_owned);
+    if word.is_some() {
+        arguments.next();
+    }
+    let table = word.as_deref() == Some("table");
+    let scenario = match word.filter(|_| !table) {
         Some(word) => word.parse::<Scenario>()?,
         None => Scenario::default(),
     };
-    if arguments.peek().is_some_and(|word| word == scenario.name()) {
-        arguments.next();
-    }
     let mut options = Options {
+        table,
+        quick: false,
+        only: None,
+        out: None,
         config: scenario.mesh(),
         trial: Trial::new(scenario),
         wireguard: None,
+        wait: None,
         hold: Duration::ZERO,
-        repeat: 1,
+        repeat: None,
         json: false,
     };
     let (config, trial) = (&mut options.config, &mut options.trial);
     while let Some(argument) = parser.next()? {
+        if table && !of_table(&argument) {
+            return Err(argument.unexpected());
+        }
         match argument {
             Long("public") => config.publics = parser.value()?.parse()?,
             Long("homes") => config.homes = parser.value()?.parse()?,
@@ -169,8 +195,11 @@ fn parse() -> Result<Option<Options>, lexopt::Error> {
             Long("timeout") => trial.timeout = seconds(&mut parser)?,
             Long("quiet") => (trial.quiet, trial.spread) = (true, KEEPALIVE),
             Long("settle") => trial.settle = seconds(&mut parser)?,
-            Long("wait") => trial.wait = seconds(&mut parser)?,
-            Long("repeat") => options.repeat = parser.value()?.parse()?,
+            Long("wait") => options.wait = Some(seconds(&mut parser)?),
+            Long("repeat") => options.repeat = Some(parser.value()?.parse()?),
+            Long("quick") if table => options.quick = true,
+            Long("only") if table => options.only = Some(parser.value()?.string()?),
+            Long("out") if table => options.out = Some(PathBuf::from(parser.value()?)),
             Long("traffic") => config.early_traffic = true,
             Long("hold") => options.hold = seconds(&mut parser)?,
             Long("json") => options.json = true,
@@ -180,7 +209,28 @@ fn parse() -> Result<Option<Options>, lexopt::Error> {
             other => return Err(other.unexpected()),
         }
     }
+    trial.wait = options.wait.unwrap_or(trial.wait);
     Ok(Some(options))
+}
+
+/// The table decides on everything else itself.
+fn of_table(argument: &lexopt::Arg<'_>) -> bool {
+    matches!(
+        argument,
+        Long(
+            "daemon"
+                | "wireguard"
+                | "timeout"
+                | "seed"
+                | "json"
+                | "repeat"
+                | "wait"
+                | "quick"
+                | "only"
+                | "out"
+                | "help",
+        ) | Short('h')
+    )
 }
 
 fn custom(error: super::plan::UnknownNat) -> lexopt::Error {
@@ -213,6 +263,24 @@ struct Document<'a> {
     runs: &'a [Run],
 }
 
+fn run_table(options: Options) -> Result<bool, BoxError> {
+    let order = Order {
+        daemon: find_daemon(options.config.daemon.as_deref())?,
+        wireguard: options.wireguard.unwrap_or_else(WireGuardKind::of_this_machine),
+        quick: options.quick,
+        only: options.only,
+        repetitions: options.repeat,
+        timeout: options.trial.timeout,
+        wait: options.wait,
+        seed: options.config.seed,
+        json: options.json,
+        out: options.out,
+    };
+    let (text, complete) = figures::run(&order, &mut |line| eprintln!("{line}"))?;
+    print(&format!("{text}\n"));
+    Ok(complete)
+}
+
 fn run(mut options: Options) -> Result<bool, BoxError> {
     let daemon = find_daemon(options.config.daemon.as_deref())?;
     let daemon_name = daemon.display().to_string();
@@ -220,7 +288,8 @@ fn run(mut options: Options) -> Result<bool, BoxError> {
     options.config.wireguard = options.wireguard.take().unwrap_or_else(WireGuardKind::of_this_machine);
 
     let mut runs = Vec::new();
-    for repetition in 0..options.repeat {
+    let repeat = options.repeat.unwrap_or(1);
+    for repetition in 0..repeat {
         let mut config = options.config.clone();
         config.seed = config.seed.wrapping_add(repetition);
         let run = one_run(&config, &options)?;
@@ -249,7 +318,7 @@ fn run(mut options: Options) -> Result<bool, BoxError> {
         let text =
             serde_json::to_string(&document).map_err(|error| BoxError::io("write JSON")(error.into()))?;
         print(&format!("{text}\n"));
-    } else if options.repeat > 1 {
+    } else if repeat > 1 {
         let time = |ms: Option<f64>| ms.map_or_else(|| "never".into(), |ms| format!("{ms:.0} ms"));
         print(&format!(
             "{} of {} runs complete; all pairs: median {}, 95th percentile {}\n",

@@ -25,6 +25,7 @@ mod cli;
 mod daemon;
 mod device;
 mod error;
+mod figures;
 mod flood;
 mod internet;
 mod key;

@@ -7,7 +7,8 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Instant;
 
 use serde_json::Value;
 
@@ -435,16 +436,20 @@ fn follow_log(
     mut file: Option<File>,
     log: &Mutex<VecDeque<String>>,
 ) {
+    // Of all nodes, so that their lines can be put in order.
+    static START: OnceLock<Instant> = OnceLock::new();
+    let start = *START.get_or_init(Instant::now);
     let mut line = Vec::new();
     while input.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
         let text = String::from_utf8_lossy(&line).trim_end().to_owned();
         line.clear();
+        let at = start.elapsed().as_secs_f64();
         if verbose {
-            eprintln!("{name:>8} | {text}");
+            eprintln!("{name:>8} {at:8.3} | {text}");
         }
         if let Some(file) = &mut file {
             // A full disk must not stop the run.
-            let _ = writeln!(file, "{text}");
+            let _ = writeln!(file, "{at:8.3} {text}");
         }
         if let Ok(mut log) = log.lock() {
             if log.len() >= LOG_LINES {

@@ -133,7 +133,7 @@ pub struct MeshConfig {
     pub program: PathBuf,
     /// Ask for echoes before there is a session, as an impatient user does.
     pub early_traffic: bool,
-    /// Write what the nodes print to standard error, each line after the node's name.
+    /// Write what the nodes print to standard error, each line after the node's name and the time in seconds.
     pub verbose: bool,
     /// Keep what each node prints in a file here.
     pub keep_logs: Option<PathBuf>,

@@ -79,6 +79,12 @@ impl Scenario {
         }
     }
 
+    /// Whether nothing happens after the start, so that the start is what is measured.
+    #[must_use]
+    pub const fn is_cold_start(self) -> bool {
+        matches!(self, Self::Homes | Self::TwoPerHome)
+    }
+
     /// The mesh that it wants, where the user has not said otherwise.
     #[must_use]
     pub fn mesh(self) -> MeshConfig {
@@ -160,10 +166,7 @@ impl Trial {
         mesh.start_daemons()?;
         let mut running = Running { trial: self, config: &config, watch, before: Vec::new() };
         let cold = running.all_pairs(&mut mesh)?;
-        if !cold.is_complete() {
-            return running.finish(mesh, "cold start", &cold);
-        }
-        if matches!(self.scenario, Scenario::Homes | Scenario::TwoPerHome) {
+        if !cold.is_complete() || self.scenario.is_cold_start() {
             return running.finish(mesh, "cold start", &cold);
         }
         if self.scenario == Scenario::EdmHome {
