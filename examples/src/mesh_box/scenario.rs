@@ -161,32 +161,33 @@ impl Trial {
         watch: &mut dyn FnMut(&mut Mesh),
     ) -> Result<(Run, Mesh), BoxError> {
         let config = self.shaped(config)?;
-        let mut guard = Some(take(turn));
+        let mut running =
+            Running { trial: self, config: &config, watch, before: Vec::new(), turn, guard: None };
+        running.take_turn();
         let mut mesh = Mesh::new(&config)?;
         mesh.start_daemons()?;
-        let mut running = Running { trial: self, config: &config, watch, before: Vec::new() };
         let cold = running.all_pairs(&mut mesh)?;
         if !cold.is_complete() || self.scenario.is_cold_start() {
             return running.finish(mesh, "cold start", &cold);
         }
         if self.scenario == Scenario::EdmHome {
-            drop(guard.take());
+            running.guard = None;
             let explained = running.explanations(&mut mesh)?;
             let (mut run, mesh) = running.finish(mesh, "cold start", &cold)?;
             run.explained = explained;
             return Ok((run, mesh));
         }
         running.before.push(Step::new("cold start", &cold));
-        if self.scenario != Scenario::Idle {
-            drop(guard.take());
-        }
         running.pause(&mut mesh, self.settle_time(config.seed))?;
-        if !self.quiet && guard.is_none() {
-            guard = Some(take(turn));
+        if self.is_hurried() {
+            running.take_turn();
         }
-        let done = running.happen(mesh, &cold);
-        drop(guard);
-        done
+        running.happen(mesh, &cold)
+    }
+
+    /// Whether what is measured after the start is a matter of milliseconds, and not of timers that run for seconds.
+    fn is_hurried(&self) -> bool {
+        !self.quiet && self.scenario != Scenario::RouterAddressChange
     }
 
     /// The mesh of this scenario: that there is a node that something can happen to.
@@ -218,19 +219,24 @@ impl Trial {
     }
 }
 
-fn take(turn: &Mutex<()>) -> MutexGuard<'_, ()> {
-    // Nothing is guarded that another thread's panic could have left half done.
-    turn.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 struct Running<'a> {
     trial: &'a Trial,
     config: &'a MeshConfig,
     watch: &'a mut dyn FnMut(&mut Mesh),
     before: Vec<Step>,
+    turn: &'a Mutex<()>,
+    guard: Option<MutexGuard<'a, ()>>,
 }
 
 impl Running<'_> {
+    /// Waits until no other trial measures; none begins to before the next pause, or the end.
+    fn take_turn(&mut self) {
+        if self.guard.is_none() {
+            // Nothing is guarded that another thread's panic could have left half done.
+            self.guard = Some(self.turn.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
     /// Waits for all pairs that can talk, until there is nothing left to wait for.
     fn all_pairs(&mut self, mesh: &mut Mesh) -> Result<Outcome, BoxError> {
         mesh.run_until(self.trial.timeout, |mesh| {
@@ -239,8 +245,9 @@ impl Running<'_> {
         })
     }
 
-    /// Lets time pass.
+    /// Lets time pass, which others may use.
     fn pause(&mut self, mesh: &mut Mesh, time: Duration) -> Result<(), BoxError> {
+        self.guard = None;
         let end = mesh.elapsed() + time;
         mesh.run_until(end, |mesh| {
             (self.watch)(mesh);
@@ -324,6 +331,7 @@ impl Running<'_> {
     /// Somebody is away for a time. All others still talk at its end.
     fn meanwhile(&mut self, mesh: &mut Mesh, away: Option<usize>) -> Result<(), BoxError> {
         self.pause(mesh, self.trial.wait)?;
+        self.take_turn();
         mesh.measure_from_now()?;
         let of_others = |mesh: &Mesh| match away {
             Some(away) => mesh.outcome().without(away),

@@ -174,3 +174,82 @@ fn time(ms: Option<f64>) -> String {
         None => "never".into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mesh_box::figures::machine::Machine;
+    use crate::mesh_box::figures::{Memory, Resting};
+    use crate::mesh_box::report::{Idle, Summary};
+
+    fn document() -> Document {
+        let row = |name, all_ms: &[Option<f64>], budget_ms| Measured {
+            name,
+            what: "some homes",
+            nodes: 7,
+            delay_ms: 0.0,
+            loss_percent: 0.0,
+            summary: Summary {
+                runs: all_ms.len(),
+                complete: all_ms.iter().flatten().count(),
+                all_ms_p50: all_ms[0],
+                all_ms_p95: all_ms[1],
+                half_ms_p50: None,
+                half_ms_p95: None,
+            },
+            budget_percentile: Some(95),
+            budget_ms,
+            all_ms: all_ms.to_vec(),
+            explained_ms: vec![Some(5000.0), None],
+            reasons: vec!["no-answer".into()],
+            failures: Vec::new(),
+            curve: vec![(0.1, 0.5), (0.2, 1.0)],
+        };
+        let idle = Idle {
+            seconds: 300.0,
+            gossip_bytes_per_hour_mean: 20_000.0,
+            gossip_bytes_per_hour_max: 30_000.0,
+            cpu_seconds_per_hour_mean: 0.3,
+            cpu_seconds_per_hour_max: 0.4,
+            wake_ups_per_second_mean: 0.25,
+            wake_ups_per_second_max: 0.5,
+        };
+        let machine = Machine {
+            cpu: "a processor".into(),
+            cores: 2,
+            kernel: "Linux".into(),
+            wireguard: "embedded".into(),
+            daemon: "other".into(),
+            daemon_bytes: 1000,
+            daemon_linked: "statically",
+            box_version: "0",
+        };
+        let rows = vec![
+            row("homes-7", &[Some(120.0), Some(300.0)], Some(500)),
+            row("nat", &[Some(12_000.0), None], Some(500)),
+            row("free", &[Some(1.0), Some(2.0)], None),
+        ];
+        let memory = vec![Memory { peers: 128, resident_bytes: 1_900_000 }];
+        Document { machine, seconds: 60.0, rows, idle: Some(Resting { nodes: 16, idle }), memory }
+    }
+
+    #[test]
+    fn a_table_says_what_was_wanted_and_whether_it_is_so() {
+        let text = markdown(&document());
+        let has = |line: &str| assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        has("| some homes | 0 ms | 0 % | 2/2 | 0.12 s | 0.30 s | p95 ≤ 0.5 s ✓ |");
+        has("| some homes | 0 ms | 0 % | 1/2 | 12.0 s | never | **p95 ≤ 0.5 s ✗** |");
+        has("| some homes | 0 ms | 0 % | 2/2 | 0.00 s | 0.00 s |  |");
+        has("| gossip of an idle daemon, 16 nodes, over 300 s | 20.00 kB/h | 30.00 kB/h | ≤ 25 kB/h ✓ |");
+        has("| resident memory, 128 peers | | 1.9 MB | ≤ 2 MB ✓ |");
+        has("| some homes | 0 ms | 0 % | never | no-answer |");
+        assert!(text.contains("**≤ 0.2 s/h ✗**"), "{text}");
+    }
+
+    #[test]
+    fn a_picture_has_the_curves_that_there_are() {
+        let picture = picture(&document());
+        assert_eq!(picture.matches("stroke-width=\"2\"").count(), 1);
+        assert!(picture.contains("1 public + 6 homes"), "{picture}");
+    }
+}

@@ -110,7 +110,6 @@ fn kinds() -> Vec<Kind> {
         Kind {
             mesh: MeshConfig { homes: 31, ..mesh() },
             budgets: [p50(1500), None, None, None],
-            ways: ALL_WAYS,
             ..kind("homes-32", "1 public + 31 homes, cold", Scenario::Homes)
         },
         Kind {
