@@ -169,6 +169,8 @@ pub struct Idle {
     pub gossip_bytes_per_hour_mean: f64,
     /// The most that one daemon sent.
     pub gossip_bytes_per_hour_max: f64,
+    /// The datagrams that it was in, per hour: mean.
+    pub gossip_packets_per_hour_mean: f64,
     /// Processor time, seconds per hour: mean.
     pub cpu_seconds_per_hour_mean: f64,
     /// The most of one daemon.
@@ -199,6 +201,7 @@ impl Idle {
             seconds,
             gossip_bytes_per_hour_mean: gossip.0,
             gossip_bytes_per_hour_max: gossip.1,
+            gossip_packets_per_hour_mean: rates(|usage| usage.gossip_packets, 3600.0).0,
             cpu_seconds_per_hour_mean: cpu.0,
             cpu_seconds_per_hour_max: cpu.1,
             wake_ups_per_second_mean: wake_ups.0,
@@ -304,9 +307,10 @@ impl fmt::Display for Run {
         if let Some(idle) = &self.idle {
             write!(
                 formatter,
-                "; idle for {:.0} s: {:.1} kB/h of gossip, {:.2} s/h CPU, {:.2} wake-ups/s",
+                "; idle for {:.0} s: {:.1} kB/h of gossip in {:.0} packets/h, {:.2} s/h CPU, {:.2} wake-ups/s",
                 idle.seconds,
                 idle.gossip_bytes_per_hour_mean / 1e3,
+                idle.gossip_packets_per_hour_mean,
                 idle.cpu_seconds_per_hour_mean,
                 idle.wake_ups_per_second_mean,
             )?;

@@ -43,13 +43,17 @@ pub(super) fn markdown(document: &Document) -> String {
     // Writing to a string cannot fail, here and below.
     let _ = writeln!(
         text,
-        "{}, {} cores; {}; WireGuard: {}; daemon: {}, {} linked, {:.0} kB; box {}; made in {:.0} minutes.\n",
+        "{}, {} cores; {}; WireGuard: {}; daemon: {}, {}{:.0} kB; box {}; made in {:.0} minutes.\n",
         machine.cpu,
         machine.cores,
         machine.kernel,
         machine.wireguard,
         machine.daemon,
-        machine.daemon_linked,
+        if machine.daemon_linked.is_empty() {
+            String::new()
+        } else {
+            format!("{} linked, ", machine.daemon_linked)
+        },
         machine.daemon_bytes as f64 / 1e3,
         machine.box_version,
         document.seconds / 60.0,
@@ -209,6 +213,7 @@ mod tests {
             seconds: 300.0,
             gossip_bytes_per_hour_mean: 20_000.0,
             gossip_bytes_per_hour_max: 30_000.0,
+            gossip_packets_per_hour_mean: 200.0,
             cpu_seconds_per_hour_mean: 0.3,
             cpu_seconds_per_hour_max: 0.4,
             wake_ups_per_second_mean: 0.25,
