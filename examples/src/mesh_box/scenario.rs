@@ -19,8 +19,8 @@ use super::report::{Explained, Idle, Outcome, Run, Step, ms};
 pub(super) const KEEPALIVE: Duration = Duration::from_secs(25);
 /// How often daemons are asked for their reasons.
 const ASK_PERIOD: Duration = Duration::from_millis(250);
-/// Reasons that a daemon gives while it does not know better yet: they are true of any pair at its beginning.
-const UNEXPLAINED: [&str; 4] = ["connecting", "no-endpoint", "no-mediator", "not-introduced"];
+/// Reasons that say what was not achieved, and not why: they are true of any pair at its beginning.
+const UNEXPLAINED: [&str; 5] = ["connecting", "no-answer", "no-endpoint", "no-mediator", "not-introduced"];
 const KILL: i32 = 9;
 const TERM: i32 = 15;
 
@@ -439,10 +439,11 @@ mod tests {
     #[test]
     fn a_peer_that_is_being_connected_is_not_explained() {
         let status = |state: &str, id: &str| serde_json::json!({ "peers": [{ "key": "k", "state": state, "reason": { "id": id } }] });
-        assert_eq!(reason(&status("waiting", "no-answer"), "k").as_deref(), Some("no-answer"));
-        assert_eq!(reason(&status("connecting", "connecting"), "k"), None);
-        assert_eq!(reason(&status("waiting", "no-endpoint"), "k"), None);
-        assert_eq!(reason(&status("waiting", "no-answer"), "other"), None);
+        let id = "endpoint-dependent-nat";
+        assert_eq!(reason(&status("waiting", id), "k").as_deref(), Some(id));
+        assert_eq!(reason(&status("waiting", id), "other"), None);
+        assert_eq!(reason(&status("connecting", id), "k"), None);
+        assert_eq!(reason(&status("waiting", "no-answer"), "k"), None);
         assert_eq!(reason(&serde_json::json!({}), "k"), None);
     }
 }

@@ -67,6 +67,7 @@ struct Measured {
     /// Of the runs where daemons were asked for it: the reasons given for pairs that cannot be connected, and when the
     /// last pair had one.
     explained_ms: Vec<Option<f64>>,
+    explained_budget_ms: Option<u32>,
     reasons: Vec<String>,
     /// What was wrong, of the first runs that were not complete.
     failures: Vec<String>,
@@ -212,6 +213,7 @@ impl Measured {
             budget_ms: row.budget.map(|Budget { ms, .. }| ms),
             all_ms: runs.iter().map(Run::time_ms).collect(),
             explained_ms: explained().map(|explained| explained.all_ms).collect(),
+            explained_budget_ms: row.explained_ms,
             reasons,
             failures: failed.take(3).map(|run| format!("    seed {}: {run}", run.seed)).collect(),
             curve: curve(runs),

@@ -125,12 +125,18 @@ pub(super) fn markdown(document: &Document) -> String {
     }
     let asked: Vec<_> = document.rows.iter().filter(|row| !row.explained_ms.is_empty()).collect();
     if !asked.is_empty() {
-        text.push_str("\n| pairs that cannot be punched | one way | loss | explained after at most | as |\n|---|--:|--:|--:|---|\n");
+        text.push_str(
+            "\n| pairs that cannot be punched | one way | loss | explained after at most | as | budget |\n",
+        );
+        text.push_str("|---|--:|--:|--:|---|---|\n");
     }
     for row in asked {
         let most = row.explained_ms.iter().copied().reduce(|a, b| Some(a?.max(b?))).flatten();
-        let (what, delay, loss, most) = (row.what, row.delay_ms, row.loss_percent, time(most));
-        let _ = writeln!(text, "| {what} | {delay} ms | {loss} % | {most} | {} |", row.reasons.join(", "));
+        let budget = row.explained_budget_ms.map(f64::from).map_or_else(String::new, |wanted| {
+            mark(&format!("≤ {} s", wanted / 1e3), most.is_some_and(|most| most <= wanted))
+        });
+        let (what, delay, loss, reasons) = (row.what, row.delay_ms, row.loss_percent, row.reasons.join(", "));
+        let _ = writeln!(text, "| {what} | {delay} ms | {loss} % | {} | {reasons} | {budget} |", time(most));
     }
     text
 }
@@ -204,7 +210,8 @@ mod tests {
             budget_percentile: Some(95),
             budget_ms,
             all_ms: all_ms.to_vec(),
-            explained_ms: vec![Some(5000.0), None],
+            explained_ms: vec![Some(4000.0), all_ms[1].and(Some(4500.0))],
+            explained_budget_ms: Some(5000),
             reasons: vec!["no-answer".into()],
             failures: Vec::new(),
             curve: vec![(0.1, 0.5), (0.2, 1.0)],
@@ -247,7 +254,8 @@ mod tests {
         has("| some homes | 0 ms | 0 % | 2/2 | 0.00 s | 0.00 s |  |");
         has("| gossip of an idle daemon, 16 nodes, over 300 s | 20.00 kB/h | 30.00 kB/h | ≤ 25 kB/h ✓ |");
         has("| resident memory, 128 peers | | 1.9 MB | ≤ 2 MB ✓ |");
-        has("| some homes | 0 ms | 0 % | never | no-answer |");
+        has("| some homes | 0 ms | 0 % | 4.50 s | no-answer | ≤ 5 s ✓ |");
+        has("| some homes | 0 ms | 0 % | never | no-answer | **≤ 5 s ✗** |");
         assert!(text.contains("**≤ 0.2 s/h ✗**"), "{text}");
     }
 
