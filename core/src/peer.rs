@@ -471,6 +471,12 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
+    /// Whether it is connected, and no question of ours has gone unanswered since it was last heard.
+    pub(crate) const fn is_answering(&self) -> bool {
+        matches!(self.link.phase, Phase::Live)
+            || (matches!(self.link.phase, Phase::Probing) && self.link.hellos == 0)
+    }
+
     pub(crate) const fn new(key: PublicKey, address: IpAddr) -> Self {
         Self {
             key,

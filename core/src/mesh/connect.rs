@@ -17,9 +17,9 @@ use crate::{
         ALONE_RETRY, ASK_YIELD, BACKOFF_MAX, BACKOFF_MIN, CROSSED_PAUSE, FIRES_PER_ROUND,
         FIRST_CONTACT_YIELD, HELLO_REPEATS, INITIATION_BYTES, MAX_MEDIATORS, MAX_READDS, MAX_WAIT,
         MEDIATOR_TIMEOUT, NATURAL_CYCLE, PRESUME, READ_LOST, ROUND_FIRST, ROUND_MAX, ROUND_MIN, ROUNDS,
-        SESSION_DOUBT, SILENT_IDLE,
+        SESSION_DOUBT,
     },
-    peer::{NOBODY, Pending, Phase, Place, Prepare},
+    peer::{NOBODY, Peer, Pending, Phase, Place, Prepare},
     wire::{Intro, IntroNack, Role},
 };
 
@@ -93,12 +93,24 @@ impl<const PEERS: usize> Mesh<PEERS> {
     /// Our own addresses changed: every idle peer is worth a new try.
     pub(super) fn local_addresses_changed(&mut self, now: Instant) {
         for place in 0..self.peers.len() as Place {
-            match self.peers.get(place).map(|p| p.link.phase) {
-                Some(Phase::Idle) => self.reconsider(place, now),
-                // The peer learns of our new address by what we send, and we whether it still hears us.
-                Some(Phase::Live) => self.probe(place, now),
-                _ => {}
-            }
+            self.reconsider(place, now);
+        }
+        self.readings.readdress = true;
+        self.readings.want();
+    }
+
+    /// The reading after that: WireGuard in user space goes on sending from an address that is gone until it is given the peer's
+    /// endpoint again, and the kernel's does not mind. The peer learns of our new address by what we send, and we whether it
+    /// still hears us.
+    pub(super) fn readdress(&mut self, now: Instant) {
+        for place in 0..self.peers.len() as Place {
+            let Some(peer) = self.peers.get_mut(place).filter(|p| p.is_live() && p.view.endpoint.is_some())
+            else {
+                continue;
+            };
+            peer.link.target = peer.view.endpoint;
+            self.request(place, Pending::ENDPOINT);
+            self.probe(place, now);
         }
     }
 
@@ -268,12 +280,12 @@ impl<const PEERS: usize> Mesh<PEERS> {
         if live == 0 || asked >= MAX_MEDIATORS || usize::from(asked) >= live.saturating_mul(2) {
             return NOBODY;
         }
-        if asked == 0 && self.peers.get(first).is_some_and(|p| p.is_live()) {
+        if asked == 0 && self.peers.get(first).is_some_and(Peer::is_answering) {
             return first;
         }
         let skip = self.roll(live as u64) as usize;
         let candidates =
-            || self.peers.iter().filter(|(p, peer)| *p != place && peer.is_live()).map(|(p, _)| p);
+            || self.peers.iter().filter(|(p, peer)| *p != place && peer.is_answering()).map(|(p, _)| p);
         let other = candidates().cycle().skip(skip).take(live).find(|p| *p != last);
         other.or_else(|| candidates().next()).unwrap_or(NOBODY)
     }
@@ -293,9 +305,11 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 return self.probe(place, now);
             }
             Phase::Probing | Phase::Presumed | Phase::Greeting => return,
+            // The other side's daemon lives, and has lost us. Unless it was heard since our last Hello, so have we.
             Phase::Mute
                 if intro.flags & Intro::STALE == 0
-                    && now.saturating_duration_since(peer.view.rx_changed) < SILENT_IDLE =>
+                    && (peer.view.rx_changed >= peer.link.fired
+                        || now.saturating_duration_since(peer.link.fired) < patience(peer.link.rtt)) =>
             {
                 return self.request(place, Pending::HELLO);
             }
@@ -591,6 +605,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
     pub(super) fn mute(&mut self, place: Place, now: Instant) {
         let Some(peer) = self.peers.get_mut(place) else { return };
         peer.link.doubt_until = Instant::MIN;
+        peer.link.fired = now;
         peer.link.stamp_at = peer.view.stamp;
         if peer.link.reason != Some(Reason::Left) {
             peer.link.reason = Some(Reason::NoGossip);

@@ -61,9 +61,12 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let Some(peer) = self.peers.get_mut(place) else { return };
         let sample = now.saturating_duration_since(peer.link.token_at).max(Duration::from_ticks(1));
         let link = &mut peer.link;
-        // Which of several sendings was echoed is not known (Karn and Partridge 1987); the first is an upper bound.
+        // Which of several sendings was echoed is not known (Karn and Partridge 1987), so that it is an upper bound then; and the
+        // first Hello of all has waited for a handshake.
         if link.rtt.as_ticks() == 0 {
-            link.rtt = sample;
+            link.rtt = if link.fired != Instant::MIN { sample / 2 } else { sample };
+        } else if sample < link.rtt {
+            link.rtt = (link.rtt + sample) / 2;
         } else if !link.token_repeated {
             link.rtt = (link.rtt * 7 + sample) / 8;
         }
@@ -178,6 +181,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
     pub(super) fn lose(&mut self, place: Place, now: Instant, reason: Reason) {
         let Some(peer) = self.peers.get_mut(place) else { return };
         let was_live = peer.link.phase.is_live();
+        // WireGuard was heard just now, or we do not know when: its session may be well, and only its daemon is not.
+        let silent = now.saturating_duration_since(peer.view.rx_changed);
+        let doubtful = peer.view.present && (peer.link.phase == Phase::Presumed || silent < SILENT_BUSY);
         let link = &mut peer.link;
         link.reason = Some(reason);
         link.began = now;
@@ -186,8 +192,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         link.asked = 0;
         link.rx_at = peer.view.rx;
         link.stamp_at = peer.view.stamp;
-        // Without a session there is nothing to be careful with.
-        link.doubt_until = if peer.view.present { now.saturating_add(SESSION_DOUBT) } else { Instant::MIN };
+        link.doubt_until = if doubtful { now.saturating_add(SESSION_DOUBT) } else { Instant::MIN };
         if was_live {
             link.since = now;
             link.told = Some(reason);

@@ -10,7 +10,7 @@ use super::Mesh;
 use crate::{
     Endpoint, NatClass, Scope,
     limits::{MAX_WAIT, OPENER_MARGIN, PAIR_MEMORY, READ_FRESH},
-    peer::{NOBODY, Pending, Place},
+    peer::{NOBODY, Peer, Pending, Place},
     record::Claim,
     stats::count,
     wire::{Intro, IntroNack, IntroReq, Role},
@@ -97,7 +97,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             return count(&mut self.counters.refused_introductions);
         };
         if !self.peers.get(from).is_some_and(|p| p.is_live())
-            || !self.peers.get(target).is_some_and(|p| p.is_live())
+            || !self.peers.get(target).is_some_and(Peer::is_answering)
         {
             return self.refuse(from, target, IntroNack::NOT_LIVE, Duration::from_ticks(0));
         }
@@ -153,7 +153,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
     fn plan(&mut self, now: Instant, asker: Place, target: Place, request: &IntroReq) -> Option<RecentPair> {
         let attempt = (self.roll(u64::from(u32::MAX)) as u32).max(1).to_le_bytes();
         let (a, b) = (self.peers.get(asker)?, self.peers.get(target)?);
-        let nat = |p: &crate::peer::Peer| p.held.claim.as_ref().map(|c| c.nat()).unwrap_or_default();
+        let nat = |p: &Peer| p.held.claim.as_ref().map(|c| c.nat()).unwrap_or_default();
         let (a_open, b_open) = (nat(a) == NatClass::Open, nat(b) == NatClass::Open);
         let (a_hard, b_hard) = (nat(a) == NatClass::EndpointDependent, nat(b) == NatClass::EndpointDependent);
         // From the second round on a firewall is reckoned with where there is no NAT.

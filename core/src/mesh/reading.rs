@@ -27,13 +27,23 @@ pub(super) struct Readings {
     pub(super) had: bool,
     /// User traffic was seen in the last one.
     pub(super) traffic: bool,
+    /// Our own addresses have changed since.
+    pub(super) readdress: bool,
     /// Who is likely to be read next: an interface lists its peers in the order in which they were added, mostly ours.
     likely: Place,
 }
 
 impl Readings {
     pub(super) const fn new() -> Self {
-        Self { at: Instant::MIN, next: Alarm::unset(), wanted: false, had: false, traffic: false, likely: 0 }
+        Self {
+            at: Instant::MIN,
+            next: Alarm::unset(),
+            wanted: false,
+            had: false,
+            traffic: false,
+            readdress: false,
+            likely: 0,
+        }
     }
 
     pub(super) const fn want(&mut self) {
@@ -147,6 +157,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
             } else {
                 self.link_reading(place, now);
             }
+        }
+        if core::mem::take(&mut self.readings.readdress) && !self.leaving {
+            self.readdress(now);
         }
         self.schedule_reading(now);
         self.recompute_next();

@@ -9,6 +9,7 @@ mod own;
 mod platform;
 mod readings;
 mod records;
+mod recovery;
 mod rotation;
 mod table;
 

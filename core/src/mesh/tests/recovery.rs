@@ -1,0 +1,86 @@
+//! Peers that have moved, gone silent or lost us, and ourselves when we have moved.
+
+extern crate std;
+
+use core::net::IpAddr;
+use std::vec;
+
+use super::{bench::Bench, key};
+use crate::{
+    Duration, LinkState, PeerAction,
+    wire::{Intro, IntroReq, Kind, Role},
+};
+
+/// A home that is being asked in vain whether it is still there is somewhere else, perhaps: nobody is sent to where it was.
+#[test]
+fn nobody_is_introduced_to_a_peer_that_has_gone_silent() {
+    let mut bench = Bench::<8>::connected(3, [1, 2, 3]);
+    bench.advance(Duration::from_secs(20));
+    bench.forget();
+    bench.answering = vec![1];
+    let request = IntroReq { target: key(2), round: 1, flags: 0 };
+    bench.hear_one(1, Kind::IntroReq, &request);
+    assert!(bench.sent_to(2).any(|sent| sent.has(Kind::Hello)), "it was not heard for long, and is asked");
+    assert!(
+        bench.sent_to(1).any(|sent| sent.has(Kind::Intro)),
+        "as long as it may be there, they are introduced"
+    );
+    bench.forget();
+    bench.advance(Duration::from_millis(500));
+    bench.hear_one(1, Kind::IntroReq, &IntroReq { round: 2, ..request });
+    assert!(bench.sent_to(1).any(|sent| sent.has(Kind::IntroNack)));
+    assert!(!bench.sent_to(1).any(|sent| sent.has(Kind::Intro)));
+}
+
+#[test]
+fn an_introduction_to_a_peer_that_does_not_hear_us_is_followed() {
+    let intro = Intro {
+        attempt: [7; 4],
+        round: 1,
+        role: Role::Initiate.to_wire(),
+        wait_ms: 0,
+        rtt_ms: 10,
+        about: key(2),
+        seen: Some(crate::testing::at("203.0.113.99:7")),
+        flags: 0,
+    };
+    for heard in [true, false] {
+        let mut bench = Bench::<8>::connected(2, [1, 2]);
+        // Its daemon says goodbye, its WireGuard goes on.
+        bench.answering = vec![1];
+        bench.hear(2, |writer| {
+            let start = writer.len();
+            let begun = writer.begin(Kind::Bye);
+            writer.end(start);
+            begun
+        });
+        bench.advance(Duration::from_secs(7));
+        assert_eq!(bench.state(2), LinkState::Mute);
+        if heard {
+            bench.tunnel.get_mut(&key(2)).expect("added").reading.rx_bytes += 32;
+            bench.read();
+        }
+        bench.forget();
+        bench.hear_one(1, Kind::Intro, &intro);
+        assert_eq!(
+            bench.actions.is_empty(),
+            heard,
+            "a session that works is left alone: {:?}",
+            bench.actions
+        );
+    }
+}
+
+/// WireGuard in user space keeps the source address that it last used, also one that is gone.
+#[test]
+fn after_a_change_of_address_wireguard_is_given_its_endpoints_again() {
+    let mut bench = Bench::<8>::connected(2, [1, 2]);
+    bench.forget();
+    bench.mesh.handle_local_addresses(bench.now, &[IpAddr::from([198, 51, 100, 2])]);
+    bench.poll();
+    for n in 1..=2 {
+        let again = PeerAction::SetEndpoint(bench.endpoint_of(n));
+        assert!(bench.actions.contains(&(key(n), again)), "{:?}", bench.actions);
+        assert!(bench.sent_to(n).any(|sent| sent.has(Kind::Hello)));
+    }
+}
