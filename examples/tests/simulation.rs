@@ -1,12 +1,15 @@
-//! The engine against random meshes with random faults, in virtual time; and the promises that need many nodes.
+//! The engine in virtual time: every kind of NAT with every other, random meshes with random faults, and the promises
+//! that need many nodes.
 
-use std::thread;
+use std::{fs, path::Path, thread};
 
 use embassy_time::Duration;
 use wgautomesh_examples::{
     simulation::{
         chaos,
         cold::{Cold, Outcome},
+        matrix,
+        parallel::in_parallel,
     },
     virtual_internet::NatConfig,
 };
@@ -14,27 +17,40 @@ use wgautomesh_examples::{
 /// Seeds of every run. `cargo simulate chaos --seeds N` makes more of them.
 const SEEDS: u64 = 500;
 
+/// Every pair that the oracle calls connectable connects, and no other; and as fast as the table beside this file says.
+///
+/// After a change of the engine that is meant: `WGAUTOMESH_BLESS=1 cargo test -p wgautomesh-examples --test simulation
+/// matrix`, and read the diff before committing it.
+#[test]
+fn matrix_of_all_kinds_of_hosts() {
+    let meetings: Vec<_> = [1, 2].into_iter().flat_map(matrix::run).collect();
+    let wrong: Vec<String> =
+        meetings.iter().filter(|m| !m.agrees()).take(10).map(|m| format!("{m:?}")).collect();
+    assert!(wrong.is_empty(), "not as the oracle says:\n{}", wrong.join("\n"));
+
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/simulation/matrix.txt");
+    let table = matrix::table(&meetings);
+    if std::env::var_os("WGAUTOMESH_BLESS").is_some_and(|value| value == "1") {
+        fs::write(&file, &table).unwrap();
+    }
+    let known = fs::read_to_string(&file).unwrap_or_default();
+    let changed = known.lines().zip(table.lines()).filter(|(known, new)| known != new);
+    let changed: Vec<String> = changed.take(20).map(|(known, new)| format!("-{known}\n+{new}")).collect();
+    assert!(known == table, "\n{}\nIf this is meant, run again with WGAUTOMESH_BLESS=1.", changed.join("\n"));
+}
+
 #[test]
 fn random_meshes_recover_from_random_faults() {
-    let cores = thread::available_parallelism().map_or(2, usize::from) as u64;
-    let failures: Vec<String> = thread::scope(|scope| {
-        let workers: Vec<_> = (0..cores)
-            .map(|worker| {
-                scope.spawn(move || {
-                    let mine = (0..SEEDS).filter(|seed| seed % cores == worker);
-                    mine.filter_map(|seed| {
-                        let verdict = chaos::run(seed);
-                        (!verdict.faults.is_empty()).then(|| {
-                            let what = verdict.faults.join("\n    ");
-                            format!("seed {seed}: {what}\n    replay: cargo simulate chaos --seed {seed}")
-                        })
-                    })
-                    .collect::<Vec<_>>()
-                })
-            })
-            .collect();
-        workers.into_iter().flat_map(|w| w.join().expect("a worker that panicked has said why")).collect()
-    });
+    let failures: Vec<String> = in_parallel(0..SEEDS, |seed| {
+        let verdict = chaos::run(seed);
+        (!verdict.faults.is_empty()).then(|| {
+            let what = verdict.faults.join("\n    ");
+            format!("seed {seed}: {what}\n    replay: cargo simulate chaos --seed {seed}")
+        })
+    })
+    .into_iter()
+    .flatten()
+    .collect();
     assert!(failures.is_empty(), "{} of {SEEDS} seeds failed:\n{}", failures.len(), failures.join("\n"));
 }
 

@@ -13,7 +13,8 @@ use wgautomesh_examples::{
     simulation::{
         chaos,
         cold::{Cold, Outcome, Sample, since_start},
-        curve,
+        curve, matrix,
+        parallel::in_parallel,
     },
     virtual_internet::NatConfig,
 };
@@ -31,6 +32,7 @@ const HELP: &str = "\
 cargo simulate [OPTIONS]             start a large mesh cold, in virtual time
 cargo simulate chaos [OPTIONS]       random meshes of eight nodes with random faults
 cargo simulate chaos --seed N        one of them again, with its history
+cargo simulate matrix                every kind of NAT with every other: what connects, and how fast
 
 A cold start:
   --nodes N        nodes in all [100]; up to 2500, or 10000 with --peers of at most 500
@@ -53,8 +55,15 @@ Both:
   --log NODE       what that node did and met (chaos: with --seed)
 ";
 
+#[derive(Clone, Copy)]
+enum Command {
+    Cold,
+    Chaos,
+    Matrix,
+}
+
 struct Options {
-    chaos: bool,
+    command: Command,
     cold: Cold,
     public: Option<usize>,
     peers: Option<usize>,
@@ -79,9 +88,11 @@ fn main() -> ExitCode {
         }
     };
     // Engines with room for thousands of peers pass over the stack when they are made.
-    let run = std::thread::Builder::new()
-        .stack_size(256 << 20)
-        .spawn(move || if options.chaos { run_chaos(&options) } else { run_cold(options) });
+    let run = std::thread::Builder::new().stack_size(256 << 20).spawn(move || match options.command {
+        Command::Cold => run_cold(options),
+        Command::Chaos => run_chaos(&options),
+        Command::Matrix => run_matrix(),
+    });
     match run.map(std::thread::JoinHandle::join) {
         Ok(Ok(true)) => ExitCode::SUCCESS,
         Ok(Ok(false)) => ExitCode::FAILURE,
@@ -95,7 +106,7 @@ fn main() -> ExitCode {
 
 fn parse() -> Result<Option<Options>, lexopt::Error> {
     let mut options = Options {
-        chaos: false,
+        command: Command::Cold,
         cold: Cold {
             nodes: 100,
             public: 0,
@@ -141,7 +152,8 @@ fn parse() -> Result<Option<Options>, lexopt::Error> {
             Long("seeds") => options.seeds = parser.value()?.parse()?,
             Long("from") => options.from = parser.value()?.parse()?,
             Long("log") => options.log = Some(parser.value()?.parse()?),
-            Value(word) if word == "chaos" => options.chaos = true,
+            Value(word) if word == "chaos" => options.command = Command::Chaos,
+            Value(word) if word == "matrix" => options.command = Command::Matrix,
             _ => return Err(arg.unexpected()),
         }
     }
@@ -235,6 +247,19 @@ fn report(cold: &Cold, outcome: &Outcome, took: core::time::Duration) {
     }
 }
 
+fn run_matrix() -> bool {
+    let began = WallInstant::now();
+    let meetings: Vec<_> = [1, 2].into_iter().flat_map(matrix::run).collect();
+    say!("{}", matrix::table(&meetings).trim_end());
+    let wrong = meetings.iter().filter(|m| !m.agrees()).count();
+    say!(
+        "\n{} pairs, {wrong} not as the oracle says; in {:.1} s",
+        meetings.len(),
+        began.elapsed().as_secs_f64()
+    );
+    wrong == 0
+}
+
 fn run_chaos(options: &Options) -> bool {
     if let Some(seed) = options.seed {
         return replay(seed, options.log);
@@ -242,16 +267,19 @@ fn run_chaos(options: &Options) -> bool {
     let began = WallInstant::now();
     let mut settled = Vec::new();
     let (mut failed, mut connectable, mut hopeless) = (0, 0, 0);
-    for seed in options.from..options.from + options.seeds {
+    let verdicts = in_parallel(options.from..options.from + options.seeds, |seed| {
         let verdict = chaos::run(seed);
-        connectable += verdict.connectable;
-        hopeless += verdict.hopeless;
-        settled.extend(verdict.settled.map(|d| d.as_millis()));
         if !verdict.faults.is_empty() {
-            failed += 1;
             say!("seed {seed}: {}", verdict.faults.join("\n    "));
             say!("    again: cargo simulate chaos --seed {seed}");
         }
+        verdict
+    });
+    for verdict in verdicts {
+        connectable += verdict.connectable;
+        hopeless += verdict.hopeless;
+        settled.extend(verdict.settled.map(|d| d.as_millis()));
+        failed += usize::from(!verdict.faults.is_empty());
     }
     settled.sort_unstable();
     let at = |p: usize| settled.get(settled.len().saturating_sub(1) * p / 100).copied().unwrap_or(0);

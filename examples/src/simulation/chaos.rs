@@ -103,10 +103,8 @@ impl Chaos {
             .iter()
             .enumerate()
             .map(|(number, host)| {
-                let endpoint = (number < public)
-                    .then(|| net.address_v4(*host).map(|ip| SocketAddr::new(ip, port_of(number))))
-                    .flatten();
-                (number, endpoint)
+                let endpoint = net.address_v4(*host).filter(|_| number < public);
+                (number, endpoint.map(|ip| SocketAddr::new(ip, port_of(number))).into_iter().collect())
             })
             .collect();
         let setups = hosts

@@ -108,7 +108,8 @@ impl Cold {
                 let peers = (0..self.nodes)
                     .filter(|peer| self.is_peer(number, *peer))
                     .map(|peer| {
-                        (peer, endpoints.get(peer).copied().flatten().filter(|_| known.contains(&peer)))
+                        let endpoint = endpoints.get(peer).copied().flatten();
+                        (peer, endpoint.filter(|_| known.contains(&peer)).into_iter().collect())
                     })
                     .collect();
                 Setup { number, host: *host, port: 51820, peers }

@@ -6,8 +6,8 @@ use embassy_time::Instant;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use wgautomesh_core::{
-    Event, Interface, LinkState, Mesh, OPENER_MAGIC, Output, PeerAction, PeerReading, PublicKey, SharedKey,
-    limits::MAX_DATAGRAM,
+    Event, Interface, LinkState, Mesh, OPENER_MAGIC, Output, PeerAction, PeerReading, PeerStatus, PublicKey,
+    SharedKey, limits::MAX_DATAGRAM,
 };
 
 use crate::virtual_internet::{
@@ -42,8 +42,8 @@ pub struct Setup {
     pub host: HostId,
     /// The port of its WireGuard.
     pub port: u16,
-    /// Its peers by number, and the endpoint configured for each, if any. May contain itself.
-    pub peers: Vec<(usize, Option<SocketAddr>)>,
+    /// Its peers by number, and the endpoints configured for each. May contain itself.
+    pub peers: Vec<(usize, Vec<SocketAddr>)>,
 }
 
 /// What a node's engine did that it must not.
@@ -126,11 +126,11 @@ impl<const PEERS: usize> Node<PEERS> {
         let mut mesh = Box::new(Mesh::new());
         mesh.set_secrets([SharedKey::derive(SECRET)]);
         mesh.allow_openers(now, self.openers);
-        for (number, endpoint) in &self.setup.peers {
+        for (number, endpoints) in &self.setup.peers {
             let key = key_of(*number);
             mesh.add_peer(now, key, address_of(*number)).expect("a simulated mesh has room for its peers");
-            if let Some(endpoint) = endpoint {
-                mesh.set_configured_endpoints(now, &key, &[*endpoint]);
+            if !endpoints.is_empty() {
+                mesh.set_configured_endpoints(now, &key, endpoints);
             }
         }
         mesh.handle_local_addresses(now, local);
@@ -400,13 +400,17 @@ impl<const PEERS: usize> Node<PEERS> {
         }
     }
 
+    /// How it stands with that node, by the engine. `None` while the daemon does not run, and for a stranger.
+    #[must_use]
+    pub fn status_of(&self, number: usize) -> Option<PeerStatus> {
+        let key = key_of(number);
+        self.mesh.as_ref()?.peers().find(|p| p.key == key)
+    }
+
     /// Whether the engine has a live link to that node.
     #[must_use]
     pub fn is_connected(&self, number: usize) -> bool {
-        let key = key_of(number);
-        self.mesh.as_ref().is_some_and(|m| {
-            m.peers().any(|p| p.key == key && matches!(p.state, LinkState::Connected | LinkState::Probing))
-        })
+        self.status_of(number).is_some_and(|p| matches!(p.state, LinkState::Connected | LinkState::Probing))
     }
 
     /// How many live links the engine has.
@@ -424,8 +428,6 @@ impl<const PEERS: usize> Node<PEERS> {
     /// One line about a peer, for people who look for a fault.
     #[must_use]
     pub fn describe(&self, number: usize) -> String {
-        let key = key_of(number);
-        let peer = self.mesh.as_ref().and_then(|m| m.peers().find(|p| p.key == key));
-        format!("{peer:?}")
+        format!("{:?}", self.status_of(number))
     }
 }
