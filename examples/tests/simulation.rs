@@ -6,16 +6,17 @@ use std::{fs, path::Path, thread};
 use embassy_time::Duration;
 use wgautomesh_examples::{
     simulation::{
-        chaos,
+        chaos::{self, Clocks},
         cold::{Cold, Outcome},
         matrix,
         parallel::in_parallel,
+        world::World,
     },
     virtual_internet::NatConfig,
 };
 
-/// Seeds of every run. `cargo simulate chaos --seeds N` makes more of them.
-const SEEDS: u64 = 500;
+/// Seeds of every run. `cargo simulate chaos --seeds 100000` makes more of them.
+const SEEDS: u64 = 2000;
 
 /// Every pair that the oracle calls connectable connects, and no other; and as fast as the table beside this file says.
 ///
@@ -41,23 +42,29 @@ fn matrix_of_all_kinds_of_hosts() {
 
 #[test]
 fn random_meshes_recover_from_random_faults() {
-    let failures: Vec<String> = in_parallel(0..SEEDS, |seed| {
-        let verdict = chaos::run(seed);
-        (!verdict.faults.is_empty()).then(|| {
+    let verdicts = in_parallel(0..SEEDS, |seed| chaos::run(seed, Clocks::Any));
+    let failures: Vec<String> = verdicts
+        .iter()
+        .enumerate()
+        .filter(|(_, verdict)| !verdict.faults.is_empty())
+        .map(|(seed, verdict)| {
             let what = verdict.faults.join("\n    ");
             format!("seed {seed}: {what}\n    replay: cargo simulate chaos --seed {seed}")
         })
-    })
-    .into_iter()
-    .flatten()
-    .collect();
+        .collect();
     assert!(failures.is_empty(), "{} of {SEEDS} seeds failed:\n{}", failures.len(), failures.join("\n"));
+
+    // The bound for all of them leaves room for an effort that fails by loss and is repeated after a pause of minutes.
+    let mut settled: Vec<_> = verdicts.iter().filter_map(|v| v.settled).collect();
+    settled.sort_unstable();
+    let most_of_them = settled[settled.len() * 95 / 100];
+    assert!(most_of_them <= Duration::from_secs(60), "95 % settled within {} s", most_of_them.as_secs());
 }
 
 #[test]
 fn the_same_seed_gives_the_same_run() {
     for seed in [3, 107] {
-        let (one, other) = (chaos::run(seed), chaos::run(seed));
+        let (one, other) = (chaos::run(seed, Clocks::Any), chaos::run(seed, Clocks::Any));
         assert_eq!(one.trace, other.trace, "seed {seed}");
     }
 }
@@ -71,6 +78,7 @@ fn cold(nodes: usize, public: usize) -> Cold {
         loss: 0.0,
         known: 3,
         peers: nodes,
+        talk: false,
         seed: 1,
         log: None,
     }
@@ -112,18 +120,55 @@ fn loss_delays_and_loses_nothing() {
     assert!(outcome.all.is_some(), "every pair is connected: {:?}", outcome.curve.last());
 }
 
+/// One initiation by whoever initiates, and, while openers are handshakes too, one that opens the other's NAT. None of them
+/// cross, even though users try to talk to everybody from the start.
 #[test]
 fn without_loss_hardly_a_handshake_is_wasted() {
-    let outcome = run::<16>(cold(16, 1));
-    assert_eq!(outcome.violations, []);
-    // One by whoever initiates, and one that opens the other's NAT where both are behind one.
-    let most = outcome.pairs as u64 / 2 * 2;
-    assert!(
-        outcome.initiations <= most,
-        "{} initiations for {} pairs",
-        outcome.initiations,
-        outcome.pairs / 2
-    );
+    for talk in [false, true] {
+        let outcome = run::<16>(Cold { talk, ..cold(16, 1) });
+        assert_eq!(outcome.violations, []);
+        assert_eq!(outcome.crossed, 0, "users talk: {talk}");
+        assert_eq!(outcome.echoes > 0, talk);
+        let of_pairs = outcome.initiations_of_pairs;
+        assert_eq!(of_pairs.len(), outcome.pairs / 2);
+        let (median, most_of_them) = (of_pairs[of_pairs.len() / 2], of_pairs[of_pairs.len() * 99 / 100]);
+        println!(
+            "users talk: {talk}; initiations of a pair: median {median}, 99th percentile {most_of_them}"
+        );
+        assert!(median <= 2 && most_of_them <= 2, "{of_pairs:?}");
+    }
+}
+
+/// WireGuard minds a wall clock that goes back, and nothing else minds wall clocks at all.
+#[test]
+fn clocks_that_jump_forward_leave_no_trace() {
+    let differ = in_parallel(0..50, |seed| {
+        (seed, chaos::run(seed, Clocks::Right).trace, chaos::run(seed, Clocks::Forward).trace)
+    });
+    let differ: Vec<_> = differ.into_iter().filter(|(_, right, forward)| right != forward).collect();
+    assert_eq!(differ, [], "cargo simulate chaos --clocks right --seed N, and with --clocks forward");
+}
+
+/// The only node that everybody can reach is gone for an hour: the homes lose nobody else, and it is back soon.
+#[test]
+fn homes_keep_each_other_without_their_only_public_node() {
+    let mut world: World<8> = cold(8, 1).world();
+    let connected = |world: &World<8>, first: usize| {
+        (first..8).all(|a| (first..8).all(|b| a == b || world.nodes[a].is_connected(b)))
+    };
+    (0..8).for_each(|node| world.start(node));
+    let second = Duration::from_secs(1);
+    assert!(world.run_while(second * 5, second, |world| connected(world, 0)), "connected at first");
+    let public = world.nodes[0].setup.host;
+    world.net.set_up(public, false);
+    let broken = world.run_while(second * 3600, second, |world| !connected(world, 1));
+    assert!(!broken, "homes lost each other after {:?}", world.now());
+    world.net.set_up(public, true);
+    let back = world.now();
+    // Alone, a node tries its last good endpoints every 20 s.
+    let all = world.run_while(second * 45, second, |world| connected(world, 0));
+    assert!(all, "it is not connected to all {} s after its return", (world.now() - back).as_secs());
+    assert_eq!(world.violations, []);
 }
 
 /// Bytes of gossip and readings of the interface per node and hour, of 16 nodes to which nothing happens, the most of any.

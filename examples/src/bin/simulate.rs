@@ -11,7 +11,7 @@ use embassy_time::Duration;
 use lexopt::prelude::*;
 use wgautomesh_examples::{
     simulation::{
-        chaos,
+        chaos::{self, Clocks},
         cold::{Cold, Outcome, Sample, since_start},
         curve, matrix,
         parallel::in_parallel,
@@ -42,6 +42,7 @@ A cold start:
   --nat KIND       of every home: full-cone, restricted, port-restricted, symmetric [port-restricted]
   --delay MS       one way between any two nodes [20]
   --loss PERCENT   [0]
+  --talk           users send echo requests to everybody all the time
   --limit S        give up after so much virtual time [60]
   --seed N         [1]
   --svg FILE       write a picture of the curve
@@ -50,6 +51,7 @@ Chaos:
   --seeds N        how many [500]
   --from N         the first one [0]
   --seed N         just this one, with everything that was done to it
+  --clocks HOW     wall clocks: right, forward (jump forward only), any [any]
 
 Both:
   --log NODE       what that node did and met (chaos: with --seed)
@@ -72,6 +74,7 @@ struct Options {
     seeds: u64,
     from: u64,
     seed: Option<u64>,
+    clocks: Clocks,
     log: Option<usize>,
 }
 
@@ -115,6 +118,7 @@ fn parse() -> Result<Option<Options>, lexopt::Error> {
             loss: 0.0,
             known: 3,
             peers: 0,
+            talk: false,
             seed: 1,
             log: None,
         },
@@ -125,6 +129,7 @@ fn parse() -> Result<Option<Options>, lexopt::Error> {
         seeds: 500,
         from: 0,
         seed: None,
+        clocks: Clocks::Any,
         log: None,
     };
     let mut parser = lexopt::Parser::from_env();
@@ -146,10 +151,19 @@ fn parse() -> Result<Option<Options>, lexopt::Error> {
             }
             Long("delay") => options.cold.delay = Duration::from_millis(parser.value()?.parse()?),
             Long("loss") => options.cold.loss = parser.value()?.parse::<f32>()? / 100.0,
+            Long("talk") => options.cold.talk = true,
             Long("limit") => options.limit = Duration::from_secs(parser.value()?.parse()?),
             Long("seed") => options.seed = Some(parser.value()?.parse()?),
             Long("svg") => options.svg = Some(parser.value()?.into()),
             Long("seeds") => options.seeds = parser.value()?.parse()?,
+            Long("clocks") => {
+                options.clocks = match parser.value()?.string()?.as_str() {
+                    "right" => Clocks::Right,
+                    "forward" => Clocks::Forward,
+                    "any" => Clocks::Any,
+                    other => return Err(format!("no clocks go {other:?}").into()),
+                }
+            }
             Long("from") => options.from = parser.value()?.parse()?,
             Long("log") => options.log = Some(parser.value()?.parse()?),
             Value(word) if word == "chaos" => options.command = Command::Chaos,
@@ -241,6 +255,15 @@ fn report(cold: &Cold, outcome: &Outcome, took: core::time::Duration) {
     say!("  gossip sent by a node     {} B mean, {} B at most", outcome.bytes_mean, outcome.bytes_most);
     let unordered = outcome.pairs as f64 / 2.0;
     say!("  initiations per pair      {:.2}", outcome.initiations as f64 / unordered.max(1.0));
+    let of_pairs = &outcome.initiations_of_pairs;
+    if let Some(most) = of_pairs.last() {
+        let at = |percent: usize| of_pairs[(of_pairs.len() - 1) * percent / 100];
+        say!("                            {} median, {} at 99 %, {most} at most", at(50), at(99));
+        say!("  initiations that crossed  {}", outcome.crossed);
+    }
+    if cold.talk {
+        say!("  echo replies to users     {}", outcome.echoes);
+    }
     say!("  simulated in              {:.1} s", took.as_secs_f64());
     for violation in outcome.violations.iter().take(5) {
         say!("  VIOLATION: node {} at {} ms: {}", violation.node, violation.at.as_millis(), violation.what);
@@ -262,13 +285,15 @@ fn run_matrix() -> bool {
 
 fn run_chaos(options: &Options) -> bool {
     if let Some(seed) = options.seed {
-        return replay(seed, options.log);
+        return replay(options, seed);
     }
     let began = WallInstant::now();
     let mut settled = Vec::new();
     let (mut failed, mut connectable, mut hopeless) = (0, 0, 0);
+    // Without users who talk, and with them: meshes, and initiations that crossed.
+    let (mut meshes, mut crossed) = ([0, 0], [0, 0]);
     let verdicts = in_parallel(options.from..options.from + options.seeds, |seed| {
-        let verdict = chaos::run(seed);
+        let verdict = chaos::run(seed, options.clocks);
         if !verdict.faults.is_empty() {
             say!("seed {seed}: {}", verdict.faults.join("\n    "));
             say!("    again: cargo simulate chaos --seed {seed}");
@@ -280,6 +305,8 @@ fn run_chaos(options: &Options) -> bool {
         hopeless += verdict.hopeless;
         settled.extend(verdict.settled.map(|d| d.as_millis()));
         failed += usize::from(!verdict.faults.is_empty());
+        meshes[usize::from(verdict.talks)] += 1;
+        crossed[usize::from(verdict.talks)] += verdict.crossed;
     }
     settled.sort_unstable();
     let at = |p: usize| settled.get(settled.len().saturating_sub(1) * p / 100).copied().unwrap_or(0);
@@ -291,12 +318,15 @@ fn run_chaos(options: &Options) -> bool {
         at(99),
         at(100)
     );
+    let per_mesh = |n: usize| crossed[n] as f64 / f64::from(meshes[n].max(1));
+    say!("handshakes crossed: {:.2} per mesh, {:.2} where users talk", per_mesh(0), per_mesh(1));
     say!("simulated in {:.1} s", began.elapsed().as_secs_f64());
     failed == 0
 }
 
-fn replay(seed: u64, log: Option<usize>) -> bool {
-    let mut chaos = chaos::Chaos::new(seed);
+fn replay(options: &Options, seed: u64) -> bool {
+    let log = options.log;
+    let mut chaos = chaos::Chaos::new(seed, options.clocks);
     if let Some(node) = log {
         chaos.world.keep_log(node);
     }

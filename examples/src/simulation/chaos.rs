@@ -1,20 +1,24 @@
 //! Random small meshes with random faults, from a seed: the property test of the engine.
 //!
 //! A seed draws eight nodes (one to three of them public, the rest behind NATs of all kinds, some sharing a home or a
-//! carrier), delay, loss, and a series of faults: daemons end and start, interfaces are made anew, machines reboot
-//! with their clock in 1970, NATs reboot, partitions come and go. Then the faults stop, and within [`SETTLE`] every pair
-//! that the oracle calls connectable must be connected both ways, and all nodes must hold the same records.
+//! carrier, some with IPv6), delay, loss in ones or in bursts, users who talk through the tunnels whether they are there
+//! yet or not, and a series of faults: daemons end and start, interfaces are made anew, machines reboot, clocks jump by 56
+//! years, NATs reboot, hosts and homes get other addresses, links change, partitions come and go, each way on its own,
+//! and machines leave the network for a while, the only public one too. Then the faults stop, and within [`SETTLE`] every
+//! pair that the oracle calls connectable must be connected both ways, and all nodes must hold the same records.
 
-use core::net::SocketAddr;
-
-use embassy_time::Duration;
+use embassy_time::{Duration, Instant};
 use rand_chacha::ChaCha8Rng;
-use rand_core::{Rng, SeedableRng};
+use rand_core::SeedableRng;
 
-use super::{node::Setup, world::World};
-use crate::virtual_internet::{
-    Filtering, GatewayId, HomeConfig, Internet, Link, Loss, Mapping, NatConfig, PairKind, PortAllocation,
-};
+use super::world::World;
+use crate::virtual_internet::{GatewayId, PairKind};
+
+mod draw;
+mod faults;
+
+use draw::{Draw, Drawn, Talk, Weather};
+use faults::Later;
 
 /// Nodes of a random mesh.
 pub const NODES: usize = 8;
@@ -22,8 +26,22 @@ pub const NODES: usize = 8;
 pub const PEERS: usize = 8;
 /// How long faults go on.
 pub const FAULTS: Duration = Duration::from_secs(60);
-/// After the last fault, everything connectable is connected within this.
-pub const SETTLE: Duration = Duration::from_secs(180);
+/// After the last fault, everything connectable is connected within this. Efforts that fail are repeated after 30, 60 and
+/// 120 s, and with 30 % loss one more may fail.
+pub const SETTLE: Duration = Duration::from_secs(300);
+/// Users talk, and what follows a fault is done, at the end of such a slice of time.
+const SLICE: Duration = Duration::from_millis(100);
+
+/// What wall clocks do in a run. Everything else is the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clocks {
+    /// They are right, always.
+    Right,
+    /// They jump forward only: WireGuard minds nothing but a clock that goes back.
+    Forward,
+    /// They jump either way, and are anywhere after a reboot.
+    Any,
+}
 
 /// What came of a seed.
 #[derive(Clone, Debug)]
@@ -38,6 +56,10 @@ pub struct Verdict {
     pub connectable: usize,
     /// Pairs that it does not.
     pub hopeless: usize,
+    /// Whether users talked.
+    pub talks: bool,
+    /// Handshake initiations that crossed on the wire.
+    pub crossed: usize,
 }
 
 /// A random mesh.
@@ -47,6 +69,12 @@ pub struct Chaos {
     rng: ChaCha8Rng,
     gateways: Vec<GatewayId>,
     public: usize,
+    weather: Weather,
+    clocks: Clocks,
+    talks: Vec<Talk>,
+    /// Slices of time passed.
+    slices: u64,
+    later: Vec<(Instant, Later)>,
     /// What was done to it.
     pub history: Vec<String>,
 }
@@ -54,70 +82,17 @@ pub struct Chaos {
 impl Chaos {
     /// Draws a mesh.
     #[must_use]
-    pub fn new(seed: u64) -> Self {
+    pub fn new(seed: u64, clocks: Clocks) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let mut draw = Draw(&mut rng);
-        let mut net = Internet::new(seed);
-        let loss = if draw.one_in(2) { Loss::None } else { Loss::Random(draw.below(31) as f32 / 200.0) };
-        // Each packet crosses two access links, so that one way takes up to 400 ms and loses up to 30 %.
-        let link = |draw: &mut Draw<'_>| Link {
-            delay: Duration::from_millis(if draw.one_in(2) { draw.below(20) } else { draw.below(201) }),
-            jitter: Duration::from_millis(draw.below(10)),
-            loss,
-            reorder: if draw.one_in(4) { 0.05 } else { 0.0 },
-            reorder_by: Duration::from_millis(30),
-            duplicate: if draw.one_in(4) { 0.02 } else { 0.0 },
-        };
-        let public = 1 + draw.below(3) as usize;
-        let mut gateways = Vec::new();
-        let mut hosts = Vec::new();
-        let mut carrier = None;
-        for node in 0..NODES {
-            let host = if node < public {
-                net.add_public(link(&mut draw))
-            } else if node > public && draw.one_in(6) && !gateways.is_empty() {
-                // A second node in a home that is there already.
-                net.add_host(gateways[draw.below(gateways.len() as u64) as usize])
-            } else {
-                let behind = if draw.one_in(6) {
-                    Some(*carrier.get_or_insert_with(|| {
-                        net.add_home(HomeConfig {
-                            nat: draw.nat(true),
-                            carrier: true,
-                            ..HomeConfig::default()
-                        })
-                    }))
-                } else {
-                    None
-                };
-                let ipv6 = None;
-                let nat = draw.nat(false);
-                let home =
-                    net.add_home(HomeConfig { nat, ipv6, link: link(&mut draw), behind, carrier: false });
-                gateways.push(home);
-                net.add_host(home)
-            };
-            hosts.push(host);
-        }
-        let peers: Vec<_> = hosts
-            .iter()
-            .enumerate()
-            .map(|(number, host)| {
-                let endpoint = net.address_v4(*host).filter(|_| number < public);
-                (number, endpoint.map(|ip| SocketAddr::new(ip, port_of(number))).into_iter().collect())
-            })
-            .collect();
-        let setups = hosts
-            .iter()
-            .enumerate()
-            .map(|(number, host)| Setup { number, host: *host, port: port_of(number), peers: peers.clone() })
-            .collect();
+        let Drawn { net, setups, gateways, public, weather, talks } = Draw(&mut rng).mesh(seed);
         let mut world = World::new(net, setups, seed);
+        world.watch_handshakes();
         for node in &mut world.nodes {
             // One in four may not use raw sockets.
             node.openers = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (2 * node.setup.number) & 3 != 0;
         }
-        Self { world, rng, gateways, public, history: Vec::new() }
+        let (slices, later, history) = (0, Vec::new(), Vec::new());
+        Self { world, rng, gateways, public, weather, clocks, talks, slices, later, history }
     }
 
     /// Starts all nodes, within two seconds of each other.
@@ -132,16 +107,37 @@ impl Chaos {
         }
     }
 
+    /// Lets time pass, in whole slices, until it is over or the condition holds. Returns whether it held.
+    fn pass(&mut self, duration: Duration, done: impl Fn(&World<PEERS>) -> bool) -> bool {
+        let end = self.world.now() + duration;
+        while self.world.now() < end {
+            self.world.run(SLICE);
+            self.slices += 1;
+            for at in 0..self.talks.len() {
+                let Talk { from, to, every, first } = self.talks[at];
+                if self.slices % every == first {
+                    self.world.ping(from, to);
+                }
+            }
+            let now = self.world.now();
+            self.catch_up(now);
+            if done(&self.world) {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Makes faults for [`FAULTS`], then ends them all.
     pub fn torment(&mut self) {
-        let mut left = FAULTS.as_millis();
-        while left > 0 {
-            let pause = (500 + Draw(&mut self.rng).below(9000)).min(left);
-            left -= pause;
-            self.world.run(Duration::from_millis(pause));
+        let end = self.world.now() + FAULTS;
+        while self.world.now() < end {
+            let pause = Duration::from_millis(500 + Draw(&mut self.rng).below(6000));
+            self.pass(pause, |_| false);
             self.fault();
         }
         self.world.net.unblock_all();
+        self.catch_up(Instant::MAX);
         for node in 0..NODES {
             if self.world.nodes[node].mesh.is_none() {
                 self.world.start(node);
@@ -149,67 +145,11 @@ impl Chaos {
         }
     }
 
-    fn fault(&mut self) {
-        let mut draw = Draw(&mut self.rng);
-        let node = draw.below(NODES as u64) as usize;
-        let kind = draw.below(8);
-        let wall = if draw.one_in(2) { Some(draw.below(2_000_000_000)) } else { None };
-        let other = draw.below(NODES as u64) as usize;
-        let gateway = (!self.gateways.is_empty())
-            .then(|| self.gateways[draw.below(self.gateways.len() as u64) as usize]);
-        let new_address = draw.one_in(2);
-        let at = self.world.now().as_millis() - super::world::START.as_millis();
-        let running = self.world.nodes[node].mesh.is_some();
-        let what = match kind {
-            0 if running => {
-                self.world.stop(node, false);
-                format!("node {node}: daemon ends")
-            }
-            1 if running => {
-                self.world.stop(node, true);
-                format!("node {node}: daemon is killed")
-            }
-            0..=2 if !running => {
-                self.world.start(node);
-                format!("node {node}: daemon starts")
-            }
-            2 => {
-                self.world.stop(node, false);
-                self.world.start(node);
-                format!("node {node}: daemon restarts")
-            }
-            3 => {
-                self.world.remake_device(node);
-                format!("node {node}: interface is made anew")
-            }
-            4 => {
-                self.world.reboot(node, wall);
-                format!("node {node}: machine reboots, clock at {wall:?}")
-            }
-            5 => {
-                self.world.set_wall_clock(node, wall.unwrap_or(0));
-                format!("node {node}: clock jumps to {wall:?}")
-            }
-            6 => {
-                let (a, b) = (self.world.nodes[node].setup.host, self.world.nodes[other].setup.host);
-                self.world.net.block(a, b);
-                format!("nothing passes from {node} to {other}")
-            }
-            _ => {
-                self.world.net.unblock_all();
-                let Some(gateway) = gateway else { return };
-                self.world.net.reboot(gateway, new_address);
-                format!("partitions end, {gateway:?} reboots, new address: {new_address}")
-            }
-        };
-        self.history.push(format!("{:>6}.{:03} s {what}", at / 1000, at % 1000));
-    }
-
     /// Waits for everything to be well again.
     pub fn settle(&mut self) -> Option<Duration> {
         let from = self.world.now();
         let pairs = self.connectable();
-        let ok = self.world.run_while(SETTLE, Duration::from_millis(100), |world| is_settled(world, &pairs));
+        let ok = self.pass(SETTLE, |world| is_settled(world, &pairs));
         ok.then(|| self.world.now().saturating_duration_since(from))
     }
 
@@ -251,15 +191,10 @@ fn same_digest(world: &World<PEERS>) -> bool {
     digests.all(|d| Some(d) == first)
 }
 
-const fn port_of(number: usize) -> u16 {
-    // Different ports behind one NAT, as the oracle assumes.
-    51820 + number as u16
-}
-
 /// Runs a seed.
 #[must_use]
-pub fn run(seed: u64) -> Verdict {
-    let mut chaos = Chaos::new(seed);
+pub fn run(seed: u64, clocks: Clocks) -> Verdict {
+    let mut chaos = Chaos::new(seed, clocks);
     chaos.start();
     chaos.torment();
     let settled = chaos.settle();
@@ -297,41 +232,7 @@ pub fn verdict(chaos: &Chaos, settled: Option<Duration>) -> Verdict {
         settled,
         connectable: pairs.len(),
         hopeless: NODES * (NODES - 1) / 2 - pairs.len(),
-    }
-}
-
-/// Draws from a generator.
-struct Draw<'a>(&'a mut ChaCha8Rng);
-
-impl Draw<'_> {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0.next_u64() % bound.max(1)
-    }
-
-    fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
-
-    fn nat(&mut self, carrier: bool) -> NatConfig {
-        let mapping = match self.below(5) {
-            0 => Mapping::AddressAndPortDependent,
-            1 => Mapping::AddressDependent,
-            _ => Mapping::EndpointIndependent,
-        };
-        let filtering = match self.below(4) {
-            0 => Filtering::EndpointIndependent,
-            1 => Filtering::AddressDependent,
-            _ => Filtering::AddressAndPortDependent,
-        };
-        // An endpoint-dependent NAT that keeps ports counts as stable only while no ports clash, and behind a carrier they do:
-        // a home that reboots with another address meets its own old mappings.
-        let clashes = carrier && mapping != Mapping::EndpointIndependent;
-        let random = self.one_in(2) || clashes;
-        NatConfig {
-            ports: if random { PortAllocation::Random } else { PortAllocation::Preserve },
-            hairpin: self.one_in(2),
-            blocks_udp: self.one_in(40),
-            ..NatConfig::new(mapping, filtering)
-        }
+        talks: !chaos.talks.is_empty(),
+        crossed: world.handshakes().map_or(0, |h| h.crossed().len()),
     }
 }

@@ -30,11 +30,19 @@ pub struct Cold {
     pub known: usize,
     /// Peers configured per node; all, if that is fewer than there are.
     pub peers: usize,
+    /// Every user sends echo requests to all peers all the time, whether they are connected yet or not.
+    pub talk: bool,
     /// What chance comes from.
     pub seed: u64,
     /// The node whose events and actions are to be kept.
     pub log: Option<usize>,
 }
+
+/// Handshakes are counted by pair up to this size.
+pub const WATCHED: usize = 500;
+
+/// Every user sends an echo request to every peer this often, once the daemons have had time for their first shot.
+const TALK: Duration = Duration::from_millis(50);
 
 /// The state of a mesh at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +74,12 @@ pub struct Outcome {
     pub bytes_most: u64,
     /// Handshake initiations that left, over all nodes.
     pub initiations: u64,
+    /// The same for each pair, sorted; empty for meshes of more than [`WATCHED`] nodes.
+    pub initiations_of_pairs: Vec<u32>,
+    /// Initiations that crossed on the wire, likewise.
+    pub crossed: usize,
+    /// Echo replies that users got.
+    pub echoes: u64,
     /// What the node did that was to be watched.
     pub log: Vec<(Instant, String)>,
     /// Engines' violations of their invariants.
@@ -161,6 +175,9 @@ impl Cold {
         if let Some(node) = self.log {
             world.keep_log(node);
         }
+        if self.nodes <= WATCHED {
+            world.watch_handshakes();
+        }
         for node in 0..self.nodes {
             world.start(node);
         }
@@ -169,16 +186,23 @@ impl Cold {
         let mut curve = Vec::new();
         let mut agreed = None;
         let step = Duration::from_millis(10);
-        world.run_while(limit, step, |world| {
-            let at = world.now().saturating_duration_since(START);
+        while since_start(world.now()) < limit {
+            if self.talk && since_start(world.now()).as_millis().is_multiple_of(TALK.as_millis()) {
+                talk(&mut world);
+            }
+            world.run(step);
+            let at = since_start(world.now());
             let sample = Sample { at, connected: world.connected() };
             progress(&sample, pairs);
             curve.push(sample);
-            if agreed.is_none() && self.peers >= self.nodes && one_digest(world) {
+            if agreed.is_none() && self.peers >= self.nodes && one_digest(&world) {
                 agreed = Some(at);
             }
-            sample.connected >= pairs && (agreed.is_some() || self.peers < self.nodes)
-        });
+            if sample.connected >= pairs && (agreed.is_some() || self.peers < self.nodes) {
+                break;
+            }
+        }
+        let (initiations_of_pairs, crossed) = handshakes(&world);
         let reached = |count: usize| curve.iter().find(|s| s.connected >= count).map(|s| s.at);
         let bytes = || world.nodes.iter().map(|n| n.gossip_bytes);
         Outcome {
@@ -190,11 +214,36 @@ impl Cold {
             bytes_mean: bytes().sum::<u64>() / self.nodes.max(1) as u64,
             bytes_most: bytes().max().unwrap_or(0),
             initiations: world.initiations(),
+            initiations_of_pairs,
+            crossed,
+            echoes: world.nodes.iter().map(|n| n.echoes).sum(),
             log: self.log.map(|node| world.log(node).to_vec()).unwrap_or_default(),
             violations: core::mem::take(&mut world.violations),
             curve,
         }
     }
+}
+
+fn talk<const PEERS: usize>(world: &mut World<PEERS>) {
+    for node in 0..world.nodes.len() {
+        for peer in 0..world.nodes[node].setup.peers.len() {
+            let to = world.nodes[node].setup.peers[peer].0;
+            world.ping(node, to);
+        }
+    }
+}
+
+/// Initiations of each pair, sorted, and how many crossed.
+fn handshakes<const PEERS: usize>(world: &World<PEERS>) -> (Vec<u32>, usize) {
+    let Some(handshakes) = world.handshakes() else { return (Vec::new(), 0) };
+    let of = |node: &super::node::Node<PEERS>| {
+        let number = node.setup.number;
+        let later = node.setup.peers.iter().map(|p| p.0).filter(|peer| *peer > number);
+        later.map(|peer| handshakes.of_pair(number, peer)).collect::<Vec<_>>()
+    };
+    let mut all: Vec<u32> = world.nodes.iter().flat_map(of).collect();
+    all.sort_unstable();
+    (all, handshakes.crossed().len())
 }
 
 fn one_digest<const PEERS: usize>(world: &World<PEERS>) -> bool {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`node`] | one node: an engine over a WireGuard device, as the daemon runs it |
 //! | [`world`] | all nodes, the internet between them, time, and the invariants |
+//! | [`handshakes`] | who sent handshake initiations to whom, and which of them crossed |
 //! | [`chaos`] | random small meshes with random faults, from a seed |
 //! | [`cold`] | large meshes that all start at once, and how fast they come up |
 //! | [`curve`] | a picture of that |
@@ -15,6 +16,7 @@
 pub mod chaos;
 pub mod cold;
 pub mod curve;
+pub mod handshakes;
 pub mod matrix;
 pub mod node;
 pub mod parallel;

@@ -11,7 +11,7 @@ use wgautomesh_core::{
 };
 
 use crate::virtual_internet::{
-    HostId, ip,
+    HostId, Proto, ip,
     wireguard::{AllowedIp, Device, Out, PeerChange, WallClock, kind},
 };
 
@@ -75,6 +75,8 @@ pub struct Node<const PEERS: usize> {
     pub readings: u64,
     /// Whether its daemon may use raw sockets.
     pub openers: bool,
+    /// Echo replies that the node's user got.
+    pub echoes: u64,
     index: u32,
     rng: ChaCha8Rng,
     seed: u64,
@@ -108,6 +110,7 @@ impl<const PEERS: usize> Node<PEERS> {
             gossip_packets: 0,
             readings: 0,
             openers: true,
+            echoes: 0,
             index: 1,
             rng: ChaCha8Rng::seed_from_u64(seed ^ 2),
             seed,
@@ -144,6 +147,22 @@ impl<const PEERS: usize> Node<PEERS> {
             public_key: key_of(self.setup.number),
             listen_port: self.device.listen_port(),
         }
+    }
+
+    /// Configures other endpoints for a peer, for now and for the next start. A node that is not a peer changes nothing.
+    pub(super) fn set_configured_endpoints(&mut self, now: Instant, of: usize, endpoints: &[SocketAddr]) {
+        let Some((_, known)) = self.setup.peers.iter_mut().find(|(number, _)| *number == of) else { return };
+        *known = endpoints.to_vec();
+        if let Some(mesh) = &mut self.mesh {
+            mesh.set_configured_endpoints(now, &key_of(of), endpoints);
+        }
+    }
+
+    /// The user sends an echo request to another node's mesh address.
+    pub(super) fn ping(&mut self, now: Instant, to: usize) {
+        let request = ip::echo(false, address_of(self.setup.number), address_of(to), 1, 1, &[]);
+        // What WireGuard refuses because it has no such peer or no endpoint, the user is told.
+        let _ = request.map(|packet| self.device.send(now, packet));
     }
 
     /// Ends the daemon: as SIGTERM does, or as SIGKILL does.
@@ -253,8 +272,18 @@ impl<const PEERS: usize> Node<PEERS> {
     fn deliver(&mut self, now: Instant, packet: Vec<u8>) {
         let Ok(header) = ip::parse(&packet) else { return };
         let Ok(payload) = ip::payload(&packet) else { return };
-        if header.dst.port() != GOSSIP_PORT {
-            return;
+        match header.proto {
+            Proto::EchoRequest => {
+                let reply = ip::echo(true, header.dst.ip(), header.src.ip(), 1, 1, payload);
+                let _ = reply.map(|packet| self.device.send(now, packet));
+                return;
+            }
+            Proto::EchoReply => {
+                self.echoes += 1;
+                return;
+            }
+            Proto::Udp if header.dst.port() != GOSSIP_PORT => return,
+            Proto::Udp => {}
         }
         self.mix(now, payload.len() as u64);
         if let Some(mesh) = &mut self.mesh {
@@ -403,8 +432,8 @@ impl<const PEERS: usize> Node<PEERS> {
     /// How it stands with that node, by the engine. `None` while the daemon does not run, and for a stranger.
     #[must_use]
     pub fn status_of(&self, number: usize) -> Option<PeerStatus> {
-        let key = key_of(number);
-        self.mesh.as_ref()?.peers().find(|p| p.key == key)
+        let address = address_of(number);
+        self.mesh.as_ref()?.peers().find(|p| p.address == address)
     }
 
     /// Whether the engine has a live link to that node.

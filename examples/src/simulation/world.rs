@@ -8,7 +8,10 @@ use std::{
 
 use embassy_time::{Duration, Instant};
 
-use super::node::{Node, Setup, Underlay, Violation, key_of};
+use super::{
+    handshakes::Handshakes,
+    node::{Node, Setup, Underlay, Violation, key_of},
+};
 use crate::virtual_internet::{Header, HostId, Internet};
 
 /// When every simulation begins. Not zero: nothing may depend on it.
@@ -32,6 +35,7 @@ pub struct World<const PEERS: usize> {
     queued: Vec<Instant>,
     hosts: HashMap<HostId, usize>,
     underlay: Vec<Underlay>,
+    handshakes: Option<Handshakes>,
 }
 
 impl<const PEERS: usize> World<PEERS> {
@@ -57,6 +61,7 @@ impl<const PEERS: usize> World<PEERS> {
             queued: vec![Instant::MAX; count],
             hosts,
             underlay: Vec::new(),
+            handshakes: None,
         }
     }
 
@@ -75,6 +80,17 @@ impl<const PEERS: usize> World<PEERS> {
     #[must_use]
     pub fn log(&self, node: usize) -> &[(Instant, String)] {
         self.nodes[node].log.as_deref().unwrap_or_default()
+    }
+
+    /// Keeps count of handshake initiations from now on.
+    pub fn watch_handshakes(&mut self) {
+        self.handshakes = Some(Handshakes::new(self.nodes.len()));
+    }
+
+    /// The count of handshake initiations, if they are watched.
+    #[must_use]
+    pub const fn handshakes(&self) -> Option<&Handshakes> {
+        self.handshakes.as_ref()
     }
 
     /// Starts a node's daemon.
@@ -123,6 +139,24 @@ impl<const PEERS: usize> World<PEERS> {
         self.work(node);
     }
 
+    /// The name that is configured for a node's endpoints stands for its present addresses: everybody hears of it.
+    pub fn publish_endpoints(&mut self, of: usize) {
+        let setup = &self.nodes[of].setup;
+        let port = setup.port;
+        let addresses = self.net.addresses(setup.host).iter();
+        let endpoints: Vec<_> = addresses.map(|ip| SocketAddr::new(*ip, port)).collect();
+        for node in 0..self.nodes.len() {
+            self.nodes[node].set_configured_endpoints(self.now, of, &endpoints);
+            self.work(node);
+        }
+    }
+
+    /// A user on a node's machine sends an echo request to another node, through the tunnel.
+    pub fn ping(&mut self, node: usize, to: usize) {
+        self.nodes[node].ping(self.now, to);
+        self.work(node);
+    }
+
     /// Runs for some virtual time.
     pub fn run(&mut self, duration: Duration) {
         let end = self.now.saturating_add(duration);
@@ -159,6 +193,9 @@ impl<const PEERS: usize> World<PEERS> {
                     if let Some(node) = self.hosts.get(&delivered.to).copied()
                         && delivered.header.dst.port() == self.nodes[node].setup.port
                     {
+                        if let Some(handshakes) = &mut self.handshakes {
+                            handshakes.note_arrived(self.now, &delivered.payload);
+                        }
                         self.nodes[node].receive(self.now, delivered.header.src, &delivered.payload);
                         self.work(node);
                     }
@@ -200,6 +237,9 @@ impl<const PEERS: usize> World<PEERS> {
         let setup = &self.nodes[node].setup;
         let (host, port) = (setup.host, setup.port);
         for Underlay { to, hops, datagram } in self.underlay.drain(..) {
+            if let Some(handshakes) = &mut self.handshakes {
+                handshakes.note_sent(self.now, &datagram);
+            }
             let v4 = to.is_ipv4();
             let from = self.net.addresses(host).iter().find(|a| a.is_ipv4() == v4).copied();
             if let Some(from) = from {

@@ -38,6 +38,16 @@ pub fn kind(datagram: &[u8]) -> Kind {
     }
 }
 
+/// Of a model's handshake initiation: who sent it, to whom, and a number that no other has. A real one keeps the first two
+/// to itself. `None` for any other datagram.
+#[must_use]
+pub fn initiation(datagram: &[u8]) -> Option<(Key, Key, u64)> {
+    match decode(datagram)? {
+        Message::Initiation(it) => Some((it.initiator, it.responder, it.ephemeral)),
+        _ => None,
+    }
+}
+
 /// A TAI64N timestamp; later ones compare greater.
 pub(super) type Timestamp = [u8; 12];
 

@@ -18,7 +18,7 @@ pub mod rows;
 
 pub use allowed_ips::AllowedIp;
 pub use device::{Counters, Device, Out, SendError};
-pub use message::{Kind, kind};
+pub use message::{Kind, initiation, kind};
 pub use peer::{PeerChange, PeerInfo, WallClock};
 
 use embassy_time::Duration;
