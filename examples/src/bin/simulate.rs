@@ -43,6 +43,7 @@ A cold start:
   --delay MS       one way between any two nodes [20]
   --loss PERCENT   [0]
   --talk           users send echo requests to everybody all the time
+  --records        stop as soon as every node holds every record
   --limit S        give up after so much virtual time [60]
   --seed N         [1]
   --svg FILE       write a picture of the curve
@@ -119,6 +120,7 @@ fn parse() -> Result<Option<Options>, lexopt::Error> {
             known: 3,
             peers: 0,
             talk: false,
+            until_agreed: false,
             seed: 1,
             log: None,
         },
@@ -152,6 +154,7 @@ fn parse() -> Result<Option<Options>, lexopt::Error> {
             Long("delay") => options.cold.delay = Duration::from_millis(parser.value()?.parse()?),
             Long("loss") => options.cold.loss = parser.value()?.parse::<f32>()? / 100.0,
             Long("talk") => options.cold.talk = true,
+            Long("records") => options.cold.until_agreed = true,
             Long("limit") => options.limit = Duration::from_secs(parser.value()?.parse()?),
             Long("seed") => options.seed = Some(parser.value()?.parse()?),
             Long("svg") => options.svg = Some(parser.value()?.into()),
@@ -231,7 +234,8 @@ fn run_cold(options: Options) -> bool {
             return false;
         }
     }
-    outcome.all.is_some() && outcome.violations.is_empty()
+    let done = if cold.until_agreed { outcome.agreed } else { outcome.all };
+    done.is_some() && outcome.violations.is_empty()
 }
 
 fn report(cold: &Cold, outcome: &Outcome, took: core::time::Duration) {

@@ -32,6 +32,8 @@ pub struct Cold {
     pub peers: usize,
     /// Every user sends echo requests to all peers all the time, whether they are connected yet or not.
     pub talk: bool,
+    /// Stop as soon as every node holds every record, connected or not.
+    pub until_agreed: bool,
     /// What chance comes from.
     pub seed: u64,
     /// The node whose events and actions are to be kept.
@@ -198,7 +200,8 @@ impl Cold {
             if agreed.is_none() && self.peers >= self.nodes && one_digest(&world) {
                 agreed = Some(at);
             }
-            if sample.connected >= pairs && (agreed.is_some() || self.peers < self.nodes) {
+            let all = self.until_agreed || sample.connected >= pairs;
+            if all && (agreed.is_some() || self.peers < self.nodes) {
                 break;
             }
         }
