@@ -380,8 +380,9 @@ impl Link {
 
     /// The round trip as far as it is known; `or` where it is not.
     pub(crate) fn rtt_or(&self, or: Duration) -> Duration {
+        // What was measured may have been on another path: two laptops of one home, before one of them left.
         let guess = Duration::from_millis(u64::from(self.rtt_guess));
-        [self.rtt, guess].into_iter().find(|d| d.as_ticks() > 0).unwrap_or(or)
+        Some(self.rtt.max(guess)).filter(|d| d.as_ticks() > 0).unwrap_or(or)
     }
 }
 
