@@ -24,7 +24,7 @@ const SEEDS: u64 = 2000;
 /// matrix`, and read the diff before committing it.
 #[test]
 fn matrix_of_all_kinds_of_hosts() {
-    let meetings: Vec<_> = [1, 2].into_iter().flat_map(matrix::run).collect();
+    let meetings: Vec<_> = matrix::SETTINGS.into_iter().flat_map(matrix::run).collect();
     let wrong: Vec<String> =
         meetings.iter().filter(|m| !m.agrees()).take(10).map(|m| format!("{m:?}")).collect();
     assert!(wrong.is_empty(), "not as the oracle says:\n{}", wrong.join("\n"));
@@ -131,8 +131,7 @@ fn loss_delays_and_loses_nothing() {
     assert!(outcome.all.is_some(), "every pair is connected: {:?}", outcome.curve.last());
 }
 
-/// One initiation by whoever initiates, and, while openers are handshakes too, one that opens the other's NAT. None of them
-/// cross, even though users try to talk to everybody from the start.
+/// One initiation by whoever initiates. None of them cross, even though users try to talk to everybody from the start.
 #[test]
 fn without_loss_hardly_a_handshake_is_wasted() {
     for talk in [false, true] {
@@ -146,7 +145,7 @@ fn without_loss_hardly_a_handshake_is_wasted() {
         println!(
             "users talk: {talk}; initiations of a pair: median {median}, 99th percentile {most_of_them}"
         );
-        assert!(median <= 2 && most_of_them <= 2, "{of_pairs:?}");
+        assert!(median == 1 && most_of_them <= 2, "{of_pairs:?}");
     }
 }
 

@@ -276,7 +276,7 @@ fn report(cold: &Cold, outcome: &Outcome, took: core::time::Duration) {
 
 fn run_matrix() -> bool {
     let began = WallInstant::now();
-    let meetings: Vec<_> = [1, 2].into_iter().flat_map(matrix::run).collect();
+    let meetings: Vec<_> = matrix::SETTINGS.into_iter().flat_map(matrix::run).collect();
     say!("{}", matrix::table(&meetings).trim_end());
     let wrong = meetings.iter().filter(|m| !m.agrees()).count();
     say!(

@@ -162,9 +162,28 @@ pub struct Pair {
     pub ends: [HostKind; 2],
     /// What they have in common; then they have the outermost NAT in common too.
     pub together: Together,
+    /// What the whole mesh has.
+    pub setting: Setting,
+}
+
+/// What all nodes of a mesh have beside the pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setting {
     /// Public nodes: one, or two at different addresses.
     pub public: usize,
+    /// Whether each end's daemon may use raw sockets.
+    pub openers: [bool; 2],
 }
+
+/// In which all pairs are tried.
+pub const SETTINGS: [Setting; 6] = [
+    Setting { public: 1, openers: [true, true] },
+    Setting { public: 2, openers: [true, true] },
+    Setting { public: 1, openers: [false, false] },
+    Setting { public: 2, openers: [false, false] },
+    Setting { public: 1, openers: [true, false] },
+    Setting { public: 2, openers: [true, false] },
+];
 
 /// What came of a pair.
 #[derive(Clone, Debug)]
@@ -195,17 +214,17 @@ impl Meeting {
 
 /// All kinds of hosts with all, in either order; and hosts that have a NAT in common.
 #[must_use]
-pub fn pairs(public: usize) -> Vec<Pair> {
+pub fn pairs(setting: Setting) -> Vec<Pair> {
     let kinds = kinds();
     let mut pairs: Vec<Pair> = kinds
         .iter()
         .flat_map(|a| kinds.iter().map(|b| [a.clone(), b.clone()]))
-        .map(|ends| Pair { ends, together: Together::Apart, public })
+        .map(|ends| Pair { ends, together: Together::Apart, setting })
         .collect();
     for hairpin in [false, true] {
         for nat in nats() {
             let home = HostKind::behind(nat_name(&nat), vec![NatConfig { hairpin, ..nat }]);
-            pairs.push(Pair { ends: [home.clone(), home], together: Together::Home, public });
+            pairs.push(Pair { ends: [home.clone(), home], together: Together::Home, setting });
         }
         for carrier in few_nats() {
             let carrier = NatConfig { hairpin, ..carrier };
@@ -215,7 +234,7 @@ pub fn pairs(public: usize) -> Vec<Pair> {
                     HostKind::behind(name, vec![carrier, home])
                 });
                 for together in [Together::Carrier, Together::CarrierAndSubnet] {
-                    pairs.push(Pair { ends: ends.clone(), together, public });
+                    pairs.push(Pair { ends: ends.clone(), together, setting });
                 }
             }
         }
@@ -225,8 +244,8 @@ pub fn pairs(public: usize) -> Vec<Pair> {
 
 /// Connects all [`pairs`], on all cores.
 #[must_use]
-pub fn run(public: usize) -> Vec<Meeting> {
-    let pairs = pairs(public);
+pub fn run(setting: Setting) -> Vec<Meeting> {
+    let pairs = pairs(setting);
     in_parallel(0..pairs.len() as u64, |n| pairs[n as usize].connect(n))
 }
 
@@ -238,7 +257,7 @@ impl Pair {
         for node in 0..world.nodes.len() {
             world.start(node);
         }
-        let [a, b] = [self.public, self.public + 1];
+        let [a, b] = [self.setting.public, self.setting.public + 1];
         let oracle = world.net.pair(world.nodes[a].setup.host, world.nodes[b].setup.host);
         let mut said = [Said::new(), Said::new()];
         let up = world.run_while(LIMIT, STEP, |world| {
@@ -263,10 +282,11 @@ impl Pair {
         // All delay is in the core, so that hosts of one home are near each other.
         let mut net = Internet::new(seed);
         net.set_core(Link::delay(DELAY));
-        let mut hosts: Vec<HostId> =
-            (0..self.public).map(|_| net.add_host_at(Site::Internet, Link::PERFECT, true, true)).collect();
+        let mut hosts: Vec<HostId> = (0..self.setting.public)
+            .map(|_| net.add_host_at(Site::Internet, Link::PERFECT, true, true))
+            .collect();
         hosts.extend(self.place(&mut net));
-        let endpoints: Vec<Vec<SocketAddr>> = hosts[..self.public]
+        let endpoints: Vec<Vec<SocketAddr>> = hosts[..self.setting.public]
             .iter()
             .map(|host| net.addresses(*host).iter().map(|ip| SocketAddr::new(*ip, port_of(*host))).collect())
             .collect();
@@ -277,7 +297,11 @@ impl Pair {
             .enumerate()
             .map(|(number, host)| Setup { number, host: *host, port: port_of(*host), peers: peers.clone() })
             .collect();
-        World::new(net, setups, seed)
+        let mut world = World::new(net, setups, seed);
+        for (node, openers) in world.nodes.iter_mut().skip(self.setting.public).zip(self.setting.openers) {
+            node.openers = openers;
+        }
+        world
     }
 
     fn place(&self, net: &mut Internet<Vec<u8>>) -> [HostId; 2] {

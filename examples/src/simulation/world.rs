@@ -124,11 +124,6 @@ impl<const PEERS: usize> World<PEERS> {
         self.start(node);
     }
 
-    /// A node's wall clock jumps.
-    pub fn set_wall_clock(&mut self, node: usize, seconds: u64) {
-        self.nodes[node].set_wall_clock(self.now, seconds);
-    }
-
     /// A node's addresses changed: its daemon hears of it, as by rtnetlink.
     pub fn addresses_changed(&mut self, node: usize) {
         let local = self.net.addresses(self.nodes[node].setup.host).to_vec();

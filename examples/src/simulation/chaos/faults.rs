@@ -5,7 +5,7 @@ use embassy_time::{Duration, Instant};
 use super::{Chaos, Clocks, NODES, draw::Draw};
 use crate::{
     simulation::world::START,
-    virtual_internet::{Mapping, PortAllocation, Site},
+    virtual_internet::{Mapping, PortAllocation, Site, wireguard::WallClock},
 };
 
 /// 56 years: how far a router that boots in 1970 is from today.
@@ -97,15 +97,18 @@ impl Chaos {
 
     fn jump(&mut self, node: usize, forward: bool) -> String {
         let years = if forward { "+56" } else { "-56" };
-        let world = &mut self.world;
-        let wall = world.nodes[node].device.wall_clock(world.now()).secs;
-        match self.clocks {
-            Clocks::Any if forward => world.set_wall_clock(node, wall + JUMP),
-            Clocks::Any => world.set_wall_clock(node, wall.saturating_sub(JUMP)),
+        let now = self.world.now();
+        let device = &mut self.world.nodes[node].device;
+        let wall = device.wall_clock(now).secs;
+        let to = match self.clocks {
+            Clocks::Any if forward => wall + JUMP,
+            Clocks::Any => wall.saturating_sub(JUMP),
             // Later than 2200 the stamp of a handshake, in nanoseconds, would end.
-            Clocks::Forward if wall < 3 * JUMP => world.set_wall_clock(node, wall + JUMP),
-            Clocks::Forward | Clocks::Right => {}
-        }
+            Clocks::Forward if wall < 3 * JUMP => wall + JUMP,
+            Clocks::Forward | Clocks::Right => wall,
+        };
+        // By whole seconds: WireGuard's timestamps are rounded to 16.8 ms, and where the steps are decides races.
+        device.set_wall_clock(now, WallClock { secs: to, ..device.wall_clock(now) });
         format!("node {node}: clock jumps by {years} years from {wall}")
     }
 

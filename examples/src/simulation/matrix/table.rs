@@ -6,20 +6,25 @@ use std::collections::BTreeMap;
 
 use embassy_time::Duration;
 
-use super::{Meeting, Together, kinds};
+use super::{Meeting, SETTINGS, Together, kinds};
 
 /// Times by kind of pair, what is said of those that cannot be connected, and all pairs one by one.
 #[must_use]
 pub fn table(meetings: &[Meeting]) -> String {
     let mut text = String::new();
-    for public in [1, 2] {
-        let of: Vec<&Meeting> = meetings.iter().filter(|m| m.pair.public == public).collect();
+    for setting in SETTINGS {
+        let of: Vec<&Meeting> = meetings.iter().filter(|m| m.pair.setting == setting).collect();
         if of.is_empty() {
             continue;
         }
-        let title = if public == 1 { "One public node" } else { "Two public nodes" };
+        let public = if setting.public == 1 { "One public node" } else { "Two public nodes" };
+        let openers = match setting.openers {
+            [true, true] => "raw sockets",
+            [false, false] => "no raw sockets",
+            _ => "raw sockets at one end (the row's)",
+        };
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{title}, {} pairs", of.len());
+        let _ = writeln!(text, "{public}, {openers}, {} pairs", of.len());
         times(&mut text, &of);
         said(&mut text, &of);
         each(&mut text, &of);
@@ -96,7 +101,7 @@ fn each(text: &mut String, meetings: &[&Meeting]) {
     let kinds = kinds();
     let _ = write!(text, "\n{:<31}", "ms until connected");
     for column in 1..=kinds.len() {
-        let _ = write!(text, "{column:>5}");
+        let _ = write!(text, "{column:>6}");
     }
     text.push('\n');
     let apart: Vec<&&Meeting> = meetings.iter().filter(|m| m.pair.together == Together::Apart).collect();
@@ -104,7 +109,7 @@ fn each(text: &mut String, meetings: &[&Meeting]) {
         let _ = write!(text, "{:>2} {:<28}", number + 1, kind.name);
         for other in &kinds {
             let cell = apart.iter().find(|m| m.pair.ends[0] == *kind && m.pair.ends[1] == *other);
-            let _ = write!(text, "{:>5}", cell.map_or(String::new(), |m| show(m)));
+            let _ = write!(text, "{:>6}", cell.map_or(String::new(), |m| show(m)));
         }
         text.push('\n');
     }
