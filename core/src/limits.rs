@@ -179,6 +179,8 @@ pub(crate) const ALONE_RETRY: Duration = Duration::from_secs(20);
 pub(crate) const BACKOFF_MIN: Duration = Duration::from_secs(30);
 /// ...doubling to here.
 pub(crate) const BACKOFF_MAX: Duration = Duration::from_secs(30 * 60);
+/// ...or to here, for a peer whose endpoint is configured: one public node that comes back is found by the first of many.
+pub(crate) const BACKOFF_CONFIGURED: Duration = Duration::from_secs(60);
 /// A crossed handshake is fired again after this by the higher key.
 pub(crate) const CROSSED_PAUSE: Duration = Duration::from_millis(100);
 /// The size of a WireGuard handshake initiation, as the receive counter shows it.

@@ -163,7 +163,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
     }
 
     /// Whether we and the peer are seen at the same public address: behind the same NAT.
-    fn same_public_address(&self, place: Place) -> bool {
+    pub(super) fn same_public_address(&self, place: Place) -> bool {
         let Some(peer) = self.peers.get(place) else { return false };
         let theirs =
             peer.mediated.into_iter().chain(peer.held.claim.iter().flat_map(|c| c.of(Origin::Reflexive)));

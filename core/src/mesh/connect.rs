@@ -14,7 +14,7 @@ use super::Mesh;
 use crate::{
     NatClass, Reason, Scope,
     limits::{
-        ALONE_RETRY, ASK_YIELD, BACKOFF_MAX, BACKOFF_MIN, CROSSED_PAUSE, FIRES_PER_ROUND,
+        ALONE_RETRY, ASK_YIELD, BACKOFF_CONFIGURED, BACKOFF_MAX, BACKOFF_MIN, CROSSED_PAUSE, FIRES_PER_ROUND,
         FIRST_CONTACT_YIELD, HELLO_REPEATS, INITIATION_BYTES, MAX_MEDIATORS, MAX_READDS, MAX_WAIT,
         MEDIATOR_TIMEOUT, NATURAL_CYCLE, PRESUME, READ_LOST, ROUND_FIRST, ROUND_MAX, ROUND_MIN, ROUNDS,
         SESSION_DOUBT,
@@ -542,8 +542,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
         }
         self.disarm(place);
         let obstacle = self.obstacle(place);
-        // Once with each role is enough where it takes a forgiving filter on one side.
-        let rounds = if obstacle == Some(Reason::EndpointDependentNat) { 2 } else { ROUNDS };
+        // Once with each role is enough where it takes a forgiving filter on one side; behind one NAT there are more paths.
+        let hard = obstacle == Some(Reason::EndpointDependentNat) && !self.same_public_address(place);
+        let rounds = if hard { 2 } else { ROUNDS };
         if round > 0 && round.is_multiple_of(rounds) {
             return self.give_up(place, now, obstacle.unwrap_or(Reason::NoAnswer));
         }
@@ -583,7 +584,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
         peer.link.asked = 0;
         // Nobody being connected to it yet is mended within seconds; a NAT that stays shut is not.
         let base = if reason == Reason::NotIntroduced { Duration::from_secs(1) } else { BACKOFF_MIN };
-        let after = if alone { ALONE_RETRY } else { (base * (1 << failures)).min(BACKOFF_MAX) };
+        // Where the configuration says that it can be reached, it will be again.
+        let most = if peer.configured.is_empty() { BACKOFF_MAX } else { BACKOFF_CONFIGURED };
+        let after = if alone { ALONE_RETRY } else { (base * (1 << failures)).min(most) };
         let doubt = peer.link.doubt_until;
         let after = self.jitter(after);
         let at = now.saturating_add(after);
