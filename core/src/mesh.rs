@@ -585,7 +585,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
     /// No other state names this place any more.
     fn forget_place(&mut self, place: Place) {
         for (_, peer) in self.peers.iter_mut() {
-            for named in [&mut peer.link.via, &mut peer.held.bringer, &mut peer.held.mediator] {
+            let link = &mut peer.link;
+            for named in [&mut link.via, &mut peer.held.bringer, &mut peer.held.mediator] {
                 if *named == place {
                     *named = NOBODY;
                 }

@@ -298,6 +298,8 @@ pub(crate) struct Link {
     pub(crate) echo: [u8; 4],
     /// Who introduced us, or was asked to.
     pub(crate) via: Place,
+    /// While it was connected, `via` told us to initiate a new session with it.
+    pub(crate) summoned: bool,
     /// Mediators asked in this go.
     pub(crate) asked: u8,
     /// Rounds since the peer was last connected.
@@ -321,9 +323,8 @@ pub(crate) struct Link {
     pub(crate) prepare: Prepare,
     /// The second, of 256, in which a datagram that does not open was last tried as one of the original's.
     pub(crate) examined: u8,
-    /// Series of openers sent in a stretch of time, and which stretch, of 256.
+    /// Series of openers sent in a stretch of time (the low three bits), and which stretch, of 32.
     pub(crate) opened: u8,
-    pub(crate) opened_in: u8,
     /// Packets that may still be taken, and since when.
     pub(crate) allowance: u16,
     pub(crate) allowance_at: Instant,
@@ -350,6 +351,7 @@ impl Link {
             token_repeated: false,
             echo: [0; 4],
             via: NOBODY,
+            summoned: false,
             asked: 0,
             round: 0,
             candidate: 0,
@@ -362,7 +364,6 @@ impl Link {
             initiator: false,
             prepare: Prepare::Nothing,
             opened: 0,
-            opened_in: 0,
             examined: u8::MAX,
             allowance: PACKETS_BURST,
             allowance_at: Instant::MIN,

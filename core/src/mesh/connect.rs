@@ -110,7 +110,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             };
             peer.link.target = peer.view.endpoint;
             self.request(place, Pending::ENDPOINT);
-            self.probe(place, now);
+            self.probe_in_haste(place, now);
         }
     }
 
@@ -300,11 +300,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let repeated = peer.link.attempt == intro.attempt && peer.link.phase != Phase::Asking;
         match peer.link.phase {
             // Hearsay moves no live session: the peer is asked itself.
-            Phase::Live => {
-                self.let_in(place, intro, now);
-                return self.probe(place, now);
-            }
-            Phase::Probing | Phase::Presumed | Phase::Greeting => return,
+            Phase::Live | Phase::Probing => return self.let_in(place, from, intro, now),
+            Phase::Presumed | Phase::Greeting => return,
             // The other side's daemon lives, and has lost us. Unless it was heard since our last Hello, so have we.
             Phase::Mute
                 if intro.flags & Intro::STALE == 0
@@ -379,16 +376,32 @@ impl<const PEERS: usize> Mesh<PEERS> {
         }
     }
 
-    /// A live peer wants a new session with us: it has moved, or started anew. Our session stays as it is, and our NAT is
-    /// opened towards where it is now.
-    fn let_in(&mut self, place: Place, intro: &Intro, now: Instant) {
+    /// A live peer wants a new session with us: it has moved, or started anew. Our session stays as it is while it answers, and
+    /// our NAT is opened towards where the peer is now. Were we to initiate, we do so as soon as it turns out to be gone.
+    fn let_in(&mut self, place: Place, from: Place, intro: &Intro, now: Instant) {
         let Some(peer) = self.peers.get_mut(place) else { return };
         peer.mediated = intro.seen.filter(|e| e.scope() == Scope::Public).or(peer.mediated);
         if peer.link.attempt != intro.attempt {
             peer.link.attempt = intro.attempt;
             peer.link.initiator = false;
+            peer.link.via = from;
+            peer.link.summoned = intro.role() == Some(Role::Initiate);
             self.open_paths(place, now);
         }
+        self.probe_in_haste(place, now);
+    }
+
+    /// A live peer that wanted a new session, with us as initiator, is gone from where it was.
+    pub(super) fn follow_summons(&mut self, place: Place, now: Instant) {
+        if !self.aim(place, false) {
+            return self.pursue(place, now);
+        }
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        peer.link.round = 1;
+        peer.link.readds = 0;
+        peer.link.initiator = true;
+        peer.link.set_connecting();
+        self.fire_soon(place, now);
     }
 
     /// The reading after an introduction shows that nothing has come from the other side: we open, or keep still.

@@ -9,7 +9,7 @@ use crate::{
         HELLO_REPEATS, KEEPALIVE, PROBE_MAX, PROBE_MIN, PROBES, SESSION_DOUBT, SILENT_BUSY, SILENT_IDLE,
         SILENT_SENDER, SILENT_UNGUARDED,
     },
-    peer::{Pending, Phase, Place},
+    peer::{Peer, Pending, Phase, Place},
 };
 
 impl<const PEERS: usize> Mesh<PEERS> {
@@ -71,6 +71,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             link.rtt = (link.rtt * 7 + sample) / 8;
         }
         link.token = [0; 4];
+        link.summoned = false;
         peer.view.rx_changed = now;
         let was_live = link.phase.is_live();
         if !was_live {
@@ -159,10 +160,20 @@ impl<const PEERS: usize> Mesh<PEERS> {
         self.request(place, Pending::HELLO);
     }
 
+    /// The same where there is reason to think that the path is broken: two questions are enough.
+    pub(super) fn probe_in_haste(&mut self, place: Place, now: Instant) {
+        self.probe(place, now);
+        if let Some(peer) = self.peers.get_mut(place)
+            && peer.link.phase == Phase::Probing
+        {
+            peer.link.hellos = peer.link.hellos.max(PROBES - 2);
+        }
+    }
+
     /// Something has changed that may have broken any path: we have moved, or slept.
     pub(super) fn probe_all(&mut self, now: Instant) {
         for place in 0..self.peers.len() as Place {
-            self.probe(place, now);
+            self.probe_in_haste(place, now);
         }
     }
 
@@ -199,12 +210,17 @@ impl<const PEERS: usize> Mesh<PEERS> {
             peer.pending.set(Pending::LOST);
             peer.sees_us_at = None;
         }
+        let via = peer.link.via;
+        let summoned = core::mem::take(&mut peer.link.summoned) && was_live;
         peer.held.first_hand = false;
         self.enter(place, Phase::Idle, Instant::MAX);
         if was_live {
             self.busy = true;
             self.note_degree(now);
             self.refresh_own_soon(now);
+        }
+        if summoned && self.peers.get(via).is_some_and(Peer::is_live) {
+            return self.follow_summons(place, now);
         }
         self.pursue(place, now);
     }

@@ -58,6 +58,8 @@ struct Series {
     /// The candidate whose opener is next.
     candidate: u8,
     due: bool,
+    /// The peer is connected, as far as we know: its openers are sent all the same.
+    live: bool,
 }
 
 impl Series {
@@ -186,17 +188,18 @@ impl<const PEERS: usize> Mesh<PEERS> {
             return;
         }
         // Whoever says where a peer is can make us send there: so much, and no more.
-        let window = (now.as_secs() / OPENER_WINDOW.as_secs()) as u8;
+        let window = ((now.as_secs() / OPENER_WINDOW.as_secs()) as u8) << 3;
         let Some(peer) = self.peers.get_mut(place) else { return };
-        if core::mem::replace(&mut peer.link.opened_in, window) != window {
-            peer.link.opened = 0;
+        if peer.link.opened & !7 != window {
+            peer.link.opened = window;
         }
-        if peer.link.opened >= SERIES_PER_WINDOW {
+        if peer.link.opened & 7 >= SERIES_PER_WINDOW {
             return count(&mut self.counters.over_budget);
         }
         peer.link.opened += 1;
+        let live = peer.is_live();
         self.openers.forget(place);
-        let series = Series { place, began: now, turn: 0, candidate: 0, due: true };
+        let series = Series { place, began: now, turn: 0, candidate: 0, due: true, live };
         // Full: the path is opened by WireGuard's own packets, or in the next round.
         let _ = self.openers.series.push(series);
         self.busy = true;
@@ -229,10 +232,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
             let series = &mut self.openers.series[at];
             let (place, turn) = (series.place, usize::from(series.candidate));
             series.candidate += 1;
-            let pending = self
-                .peers
-                .get(place)
-                .is_some_and(|p| p.link.phase.is_being_opened() || p.link.via == super::NOBODY);
+            let pending =
+                series.live || self.peers.get(place).is_some_and(|p| p.link.phase.is_being_opened());
             let candidates =
                 if pending { self.candidates(place, false) } else { super::candidates::Candidates::new() };
             if let Some((to, _)) = candidates.get(turn) {

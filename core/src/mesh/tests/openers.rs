@@ -170,6 +170,10 @@ fn an_opener_from_nowhere_near_is_answered_once() {
 fn a_live_peer_that_wants_a_new_session_is_let_in() {
     let mut bench = Bench::<4>::connected(2, [1, 2]);
     bench.mesh.allow_openers(bench.now, true);
+    // We were introduced to it once.
+    let place = bench.mesh.peers.find(&key(2)).expect("a peer of ours");
+    bench.mesh.peers.get_mut(place).expect("the same").link.via =
+        bench.mesh.peers.find(&key(1)).expect("another");
     bench.forget();
     bench.hear_one(1, Kind::Intro, &intro(Role::Initiate));
     assert!(bench.openers.iter().any(|(to, ..)| *to == at(SEEN).into()));

@@ -84,3 +84,30 @@ fn after_a_change_of_address_wireguard_is_given_its_endpoints_again() {
         assert!(bench.sent_to(n).any(|sent| sent.has(Kind::Hello)));
     }
 }
+
+/// Both have lost each other, and only one knows it yet.
+#[test]
+fn who_is_summoned_by_a_peer_that_has_moved_follows_when_it_is_gone() {
+    let moved = crate::testing::at("203.0.113.99:7");
+    let intro = Intro {
+        attempt: [7; 4],
+        round: 1,
+        role: Role::Initiate.to_wire(),
+        wait_ms: 0,
+        rtt_ms: 10,
+        about: key(2),
+        seen: Some(moved),
+        flags: 0,
+    };
+    let mut bench = Bench::<8>::connected(2, [1, 2]);
+    bench.mesh.allow_openers(bench.now, true);
+    bench.advance(Duration::from_secs(5));
+    bench.answering = vec![1];
+    bench.forget();
+    bench.hear_one(1, Kind::Intro, &intro);
+    assert!(bench.openers.iter().any(|(to, ..)| *to == moved.into()));
+    assert!(bench.actions.is_empty(), "it may be there still");
+    bench.advance(Duration::from_millis(900));
+    let fired = PeerAction::Readd { endpoint: Some(moved.into()) };
+    assert_eq!(bench.actions.first(), Some(&(key(2), fired)));
+}
