@@ -141,8 +141,8 @@ pub(crate) const MAX_MEDIATORS: u8 = 4;
 /// Openers are sent to each candidate this long after the introduction: at once, and twice more against loss.
 pub(crate) const OPENER_TIMES: [Duration; 3] =
     [Duration::from_ticks(0), Duration::from_millis(100), Duration::from_millis(250)];
-/// Attempts whose openers are being sent. When full, a further one has none, and is opened by its handshakes alone. 16 B per
-/// mesh each.
+/// Attempts whose openers are being sent. When full, a further one has a single opener, to the likeliest place. 16 B per mesh
+/// each.
 pub const MAX_OPENER_SERIES: usize = 64;
 /// Openers that a second may bring before they are dropped undeciphered: several attempts' at a time.
 pub(crate) const OPENERS_PER_SECOND: u16 = 256;
@@ -204,7 +204,8 @@ pub(crate) const READ_FREELY: usize = 64;
 /// A reading that was asked for and did not come is asked for again after this.
 pub(crate) const READ_LOST: Duration = Duration::from_secs(1);
 
-/// The budget of endpoints fired at: this many per peer place at once, refilled at ten a second.
+/// The budget of endpoints fired at: this many per peer place at once, refilled at ten a second. An opener counts for one
+/// eighth.
 pub(crate) const TARGETS_PER_PEER: u32 = 4;
 /// See [`TARGETS_PER_PEER`].
 pub(crate) const TARGETS_PER_SECOND: u32 = 10;

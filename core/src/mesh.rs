@@ -79,7 +79,7 @@ pub struct Mesh<const PEERS: usize> {
     /// Answers to our questions, until they are polled.
     answers: Deque<Answer, MAX_ANSWERS>,
     news: News,
-    /// Shots of the budget that were taken and are not refilled yet, and when that was last reckoned.
+    /// Eighths of shots of the budget that were taken and are not refilled yet, and when that was last reckoned.
     shots: u32,
     shots_at: Instant,
     /// Random numbers that nobody is hurt by foreseeing: jitter, whom to compare digests with.

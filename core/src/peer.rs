@@ -163,6 +163,9 @@ impl Pending {
     /// All datagrams.
     pub(crate) const DATAGRAMS: Self = Self(0x3ff0);
 
+    /// Send one opener to the likeliest place: there is no room for a series.
+    pub(crate) const OPENER: Self = Self(1 << 14);
+
     /// Tell that it is connected.
     pub(crate) const CONNECTED: Self = Self(1 << 16);
     /// Tell that it was lost.

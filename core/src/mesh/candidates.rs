@@ -16,6 +16,9 @@ use crate::{
     record::{Claim, Origin},
 };
 
+/// A fire, in eighths of a shot. WireGuard repeats its 148 bytes for a while; an opener is 65 bytes once, and one eighth.
+pub(super) const SHOT: u32 = 8;
+
 /// All slots of a peer together: 6 of the record, 4 configured, 2 good, 1 mediated.
 const MAX_CANDIDATES: usize = 13;
 
@@ -88,15 +91,21 @@ impl<const PEERS: usize> Mesh<PEERS> {
     /// Takes one shot from the budget: whether WireGuard may be pointed at the target now.
     pub(super) fn may_fire(&mut self, place: Place, now: Instant) -> bool {
         let Some(target) = self.peers.get(place).and_then(|p| p.link.target) else { return false };
-        self.within_budget(place, target, now)
+        self.within_budget(place, target, SHOT, now)
     }
 
-    /// Takes one shot from the budget: whether anything may be sent there for a peer that is not connected.
-    pub(super) fn within_budget(&mut self, place: Place, target: Endpoint, now: Instant) -> bool {
+    /// Takes some eighths of a shot from the budget: whether anything may be sent there for a peer that is not connected.
+    pub(super) fn within_budget(
+        &mut self,
+        place: Place,
+        target: Endpoint,
+        eighths: u32,
+        now: Instant,
+    ) -> bool {
         let refill = now
             .saturating_duration_since(self.shots_at)
             .as_millis()
-            .saturating_mul(u64::from(TARGETS_PER_SECOND))
+            .saturating_mul(u64::from(TARGETS_PER_SECOND * SHOT))
             / 1000;
         if refill > 0 {
             self.shots = self.shots.saturating_sub(u32::try_from(refill).unwrap_or(u32::MAX));
@@ -107,12 +116,12 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 && p.link.target == Some(target)
                 && matches!(p.link.phase, Phase::Fired | Phase::Opening | Phase::Live)
         });
-        let spent = self.shots >= TARGETS_PER_PEER * PEERS as u32;
+        let spent = self.shots >= TARGETS_PER_PEER * SHOT * PEERS as u32;
         if spent || (target.scope() == Scope::Public && sharing.count() >= PEERS_PER_TARGET) {
             crate::stats::count(&mut self.counters.over_budget);
             return false;
         }
-        self.shots += 1;
+        self.shots += eighths;
         true
     }
 

@@ -126,6 +126,12 @@ impl<const PEERS: usize> Mesh<PEERS> {
         if peer.pending == Pending::default() {
             return None;
         }
+        if peer.pending.take(Pending::OPENER)
+            && let Some(output) = self.single_opener(place, now, rng, buffer)
+        {
+            return Some(output);
+        }
+        let peer = self.peers.get_mut(place)?;
         if now < peer.link.muted_until {
             peer.pending.clear(Pending::DATAGRAMS);
         }

@@ -22,7 +22,7 @@ use crate::{
     limits::{
         MAX_OPENER_SERIES, MAX_READDS, OPENER_TIMES, OPENER_WINDOW, OPENERS_PER_SECOND, SERIES_PER_WINDOW,
     },
-    peer::{Phase, Place},
+    peer::{Pending, Phase, Place},
     seal::{self, HEADER},
     stats::count,
     wire::{self, Kind, Opener, Reader, Writer},
@@ -200,8 +200,10 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let live = peer.is_live();
         self.openers.forget(place);
         let series = Series { place, began: now, turn: 0, candidate: 0, due: true, live };
-        // Full: the path is opened by WireGuard's own packets, or in the next round.
-        let _ = self.openers.series.push(series);
+        if self.openers.series.push(series).is_err() {
+            // One has to do.
+            self.request(place, Pending::OPENER);
+        }
         self.busy = true;
     }
 
@@ -237,7 +239,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             let candidates =
                 if pending { self.candidates(place, false) } else { super::candidates::Candidates::new() };
             if let Some((to, _)) = candidates.get(turn) {
-                if self.within_budget(place, *to, now)
+                if self.within_budget(place, *to, 1, now)
                     && let Some(output) = self.write_opener(place, *to, rng, buffer)
                 {
                     return Some(output);
@@ -256,6 +258,18 @@ impl<const PEERS: usize> Mesh<PEERS> {
             }
         }
         None
+    }
+
+    /// The only opener that a peer gets for whose series there was no room.
+    pub(super) fn single_opener<R: TryCryptoRng>(
+        &mut self,
+        place: Place,
+        now: Instant,
+        rng: &mut R,
+        buffer: &mut [u8],
+    ) -> Option<Output> {
+        let (to, _) = *self.candidates(place, false).first()?;
+        if self.within_budget(place, to, 1, now) { self.write_opener(place, to, rng, buffer) } else { None }
     }
 
     fn write_opener<R: TryCryptoRng>(

@@ -218,6 +218,35 @@ fn a_flood_of_openers_is_dropped_undeciphered() {
     assert_eq!(fired(&bench).len(), 1);
 }
 
+/// Of many attempts at the same time, those for whose series there is no room get one opener each.
+#[test]
+fn no_attempt_is_without_an_opener() {
+    const PEERS: usize = crate::limits::MAX_OPENER_SERIES + 8;
+    let key = |n: usize| {
+        let mut bytes = [n as u8 + 2; 32];
+        bytes[0] = 0xee;
+        crate::PublicKey::from_bytes(bytes)
+    };
+    let mut bench = Bench::<{ PEERS + 2 }>::connected(1, [1]);
+    bench.mesh.allow_openers(bench.now, true);
+    for n in 0..PEERS {
+        let address = core::net::Ipv4Addr::new(10, 0, 1, n as u8).into();
+        bench.mesh.add_peer(bench.now, key(n), address).expect("room");
+    }
+    bench.poll();
+    bench.forget();
+    for n in 0..PEERS {
+        let seen = at(&std::format!("203.0.113.{}:{}", n, 4000 + n));
+        let intro =
+            Intro { about: key(n), attempt: [1, 2, 3, n as u8], seen: Some(seen), ..intro(Role::Open) };
+        bench.hear_one(1, Kind::Intro, &intro);
+    }
+    let mut targets: Vec<_> = bench.openers.iter().map(|(to, ..)| *to).collect();
+    targets.sort_unstable();
+    targets.dedup();
+    assert_eq!(targets.len(), PEERS);
+}
+
 /// How long until it is said that NATs are in the way, and how, when we and the peer are behind such.
 fn obstacle(ours: NatClass, theirs: NatClass) -> (u64, Option<Reason>) {
     let mut bench = bench();
