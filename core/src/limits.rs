@@ -150,6 +150,9 @@ pub(crate) const OPENERS_PER_SECOND: u16 = 256;
 pub(crate) const OPENER_WINDOW: Duration = Duration::from_secs(32);
 /// See [`OPENER_WINDOW`]. An effort of [`ROUNDS`] and most of another. It fits three bits.
 pub(crate) const SERIES_PER_WINDOW: u8 = 7;
+/// WireGuard takes no two initiations of a peer within 20 ms, and rounds their stamps to 17: closer together than this the
+/// second one is lost, and has ended the first.
+pub(crate) const FIRE_SPACING: Duration = Duration::from_millis(50);
 /// Added to the round trip to the opener, before the initiator fires.
 pub(crate) const OPENER_MARGIN: Duration = Duration::from_millis(30);
 /// The longest wait a mediator may ask for.

@@ -20,7 +20,8 @@ use super::Mesh;
 use crate::{
     CandidateKind, Endpoint, Output, PublicKey,
     limits::{
-        MAX_OPENER_SERIES, MAX_READDS, OPENER_TIMES, OPENER_WINDOW, OPENERS_PER_SECOND, SERIES_PER_WINDOW,
+        FIRE_SPACING, MAX_OPENER_SERIES, MAX_READDS, OPENER_TIMES, OPENER_WINDOW, OPENERS_PER_SECOND,
+        SERIES_PER_WINDOW,
     },
     peer::{Pending, Phase, Place},
     seal::{self, HEADER},
@@ -169,8 +170,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
             // The first shot went to where nothing was heard, or there was no hole yet. One on its way along a path that was
             // heard is left alone: others may be open too, and each re-add would end the handshake before it.
             Phase::Fired
-                if ((link.kind != CandidateKind::Heard && link.target != Some(endpoint))
-                    || waited > patience / 2)
+                if waited >= FIRE_SPACING
+                    && ((link.kind != CandidateKind::Heard && link.target != Some(endpoint))
+                        || waited > patience / 2)
                     && link.readds < MAX_READDS
                     && peer.view.rx == link.rx_at => {}
             _ => return,

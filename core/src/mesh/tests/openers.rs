@@ -137,7 +137,14 @@ fn unheard_the_initiator_fires_at_the_best_candidate() {
     bench.hear_one(1, Kind::Intro, &intro(Role::Initiate));
     bench.advance(Duration::from_millis(100));
     assert_eq!(fired(&bench), [Some(at(SEEN).into())]);
-    // The other side is heard from elsewhere after all.
+    // The other side is heard from elsewhere after all. Too soon after the first, a second initiation would only end it.
+    bench.advance(Duration::from_millis(20));
+    let heard_too_soon: SocketAddr = "203.0.113.98:7".parse().expect("an endpoint");
+    let mut soon = opener(&bench, 2, ATTEMPT);
+    bench.mesh.handle_opener(bench.now, heard_too_soon, &mut soon);
+    bench.poll();
+    assert_eq!(fired(&bench), [Some(at(SEEN).into())]);
+    bench.advance(Duration::from_millis(50));
     let heard: SocketAddr = "203.0.113.99:7".parse().expect("an endpoint");
     let mut late = opener(&bench, 2, ATTEMPT);
     bench.mesh.handle_opener(bench.now, heard, &mut late);
