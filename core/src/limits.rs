@@ -105,9 +105,9 @@ pub(crate) const KEEPALIVE: u16 = 25;
 pub(crate) const SILENT_IDLE: Duration = Duration::from_secs(27);
 /// One on which ours sends them hears nothing but a handshake every two minutes or so, which keys are due for.
 pub(crate) const SILENT_SENDER: Duration = Duration::from_secs(190);
-/// One that has no keepalives is quite silent. Its other end notices as well when it is gone and somebody uses it.
+/// One without keepalives is quite silent. Where it is used, [`SILENT_BUSY`] sees to it.
 pub(crate) const SILENT_UNGUARDED: Duration = Duration::from_secs(600);
-/// The same, while we send.
+/// Any of them, when what was sent goes unanswered.
 pub(crate) const SILENT_BUSY: Duration = Duration::from_secs(3);
 /// A whole handshake, both sides' messages and two keepalives: more than this sent between two readings is somebody's
 /// traffic.
@@ -166,6 +166,10 @@ pub(crate) const ROUND_MIN: Duration = Duration::from_millis(700);
 pub(crate) const ROUNDS: u8 = 4;
 /// Times that the initiator of a mediated round fires: with 15 % loss each way, one handshake in three is lost.
 pub(crate) const FIRES_PER_ROUND: u8 = 2;
+/// Bounds of the time that a mediated handshake is given before the next one.
+pub(crate) const FIRE_PATIENCE_MIN: Duration = Duration::from_millis(250);
+/// See [`FIRE_PATIENCE_MIN`].
+pub(crate) const FIRE_PATIENCE_MAX: Duration = Duration::from_millis(1200);
 /// The first round of a first contact is shorter: where two nodes boot together, the first initiation finds a WireGuard
 /// that has not been told of the peer yet. It ends before the lower key's [`FIRST_CONTACT_YIELD`], so that the two do not
 /// cross; where the round trip is longer it costs one initiation.

@@ -478,9 +478,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
     /// The machine has slept, or the program was stopped: sessions and NATs may be gone, and every wait is over.
     fn wake_up(&mut self, now: Instant) {
         self.probe_all(now);
-        for place in 0..self.peers.len() as Place {
-            self.reconsider(place, now);
-        }
+        self.reconsider_all(now);
     }
 
     fn recompute_next(&mut self) {

@@ -8,7 +8,7 @@ use heapless::Vec;
 
 use crate::{
     CandidateKind, Endpoint, PublicKey, Reason,
-    limits::{MAX_CONFIGURED_ENDPOINTS, MAX_GOOD_ENDPOINTS, PACKETS_BURST},
+    limits::{MAX_CONFIGURED_ENDPOINTS, MAX_GOOD_ENDPOINTS, PACKETS_BURST, SERIES_PER_WINDOW},
     record::{Claim, Order},
 };
 
@@ -371,6 +371,21 @@ impl Link {
             allowance: PACKETS_BURST,
             allowance_at: Instant::MIN,
         }
+    }
+
+    /// Takes one series of openers from the budget of a stretch of time.
+    pub(crate) const fn take_series(&mut self, window: u8) -> bool {
+        if self.opened >> 3 != window & 0x1f {
+            self.opened = window << 3;
+        }
+        let left = self.opened & 7 < SERIES_PER_WINDOW;
+        self.opened += left as u8;
+        left
+    }
+
+    /// Whether openers were sent in the stretch of time when that was last done.
+    pub(crate) const fn has_opened(&self) -> bool {
+        self.opened & 7 != 0
     }
 
     /// An attempt is under way. What is known to stand in its way goes on being so.

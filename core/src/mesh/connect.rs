@@ -14,17 +14,17 @@ use super::Mesh;
 use crate::{
     NatClass, Reason, Scope,
     limits::{
-        ALONE_RETRY, ASK_YIELD, BACKOFF_CONFIGURED, BACKOFF_MAX, BACKOFF_MIN, CROSSED_PAUSE, FIRES_PER_ROUND,
-        FIRST_CONTACT_YIELD, HELLO_REPEATS, INITIATION_BYTES, MAX_MEDIATORS, MAX_READDS, MAX_WAIT,
-        MEDIATOR_TIMEOUT, NATURAL_CYCLE, PRESUME, READ_LOST, ROUND_FIRST, ROUND_MAX, ROUND_MIN, ROUNDS,
-        SESSION_DOUBT,
+        ALONE_RETRY, ASK_YIELD, BACKOFF_CONFIGURED, BACKOFF_MAX, BACKOFF_MIN, CROSSED_PAUSE,
+        FIRE_PATIENCE_MAX, FIRE_PATIENCE_MIN, FIRES_PER_ROUND, FIRST_CONTACT_YIELD, HELLO_REPEATS,
+        INITIATION_BYTES, MAX_MEDIATORS, MAX_READDS, MAX_WAIT, MEDIATOR_TIMEOUT, NATURAL_CYCLE, PRESUME,
+        READ_LOST, ROUND_FIRST, ROUND_MAX, ROUND_MIN, ROUNDS, SESSION_DOUBT,
     },
     peer::{NOBODY, Peer, Pending, Phase, Place, Prepare},
     wire::{Intro, IntroNack, Role},
 };
 
 /// A round trip as long as nothing is known about it.
-pub(super) const UNKNOWN_RTT: Duration = Duration::from_millis(100);
+const UNKNOWN_RTT: Duration = Duration::from_millis(100);
 
 /// Pauses between Hellos to a peer whose gossip does not answer, in seconds; the last one for good. One of them is just
 /// longer than WireGuard takes to answer data with a keepalive.
@@ -73,6 +73,12 @@ impl<const PEERS: usize> Mesh<PEERS> {
         self.enter(place, Phase::Idle, now.saturating_add(after));
     }
 
+    pub(super) fn reconsider_all(&mut self, now: Instant) {
+        for place in 0..self.peers.len() as Place {
+            self.reconsider(place, now);
+        }
+    }
+
     /// The higher key leaves asking to the lower, unless it can go without.
     fn ask_yield(&self, place: Place) -> Duration {
         if self.candidates(place, true).is_empty() { ASK_YIELD } else { Duration::from_ticks(0) }
@@ -92,9 +98,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
 
     /// Our own addresses changed: every idle peer is worth a new try.
     pub(super) fn local_addresses_changed(&mut self, now: Instant) {
-        for place in 0..self.peers.len() as Place {
-            self.reconsider(place, now);
-        }
+        self.reconsider_all(now);
         self.readings.readdress = true;
         self.readings.want();
     }
@@ -456,6 +460,12 @@ impl<const PEERS: usize> Mesh<PEERS> {
             return self.contact(place, now);
         }
         self.give_up(place, now, Reason::NotIntroduced);
+    }
+
+    /// How long a handshake on its way is given before the next one is sent: its round trip and half as much again.
+    pub(super) fn fire_patience(&self, place: Place) -> Duration {
+        let rtt = self.peers.get(place).map_or(UNKNOWN_RTT, |p| p.link.rtt_or(UNKNOWN_RTT));
+        (rtt + rtt / 2 + Duration::from_millis(100)).clamp(FIRE_PATIENCE_MIN, FIRE_PATIENCE_MAX)
     }
 
     /// How long a round lasts, when a round trip takes so long.

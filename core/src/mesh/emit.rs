@@ -11,9 +11,9 @@ use super::{
     mediate, tell,
 };
 use crate::{
-    Event, Output, PeerAction, Reason,
+    Event, Output, PeerAction, Reason, SharedKey,
     limits::{MAX_DATAGRAM, MAX_SUMMARY},
-    peer::{NOBODY, Pending, Place},
+    peer::{NOBODY, Peer, Pending, Place},
     seal::{self, HEADER},
     stats::count,
     wire::{Entry, Hello, Intro, IntroNack, Kind, SummaryEntry, SummaryHead, Writer},
@@ -230,6 +230,13 @@ impl<const PEERS: usize> Mesh<PEERS> {
         self.send(to, len, rng, buffer)
     }
 
+    /// A peer, and the secret that what goes to it is sealed with: the newest that it has shown.
+    pub(super) fn sealing_for(&self, to: Place) -> Option<(&Peer, &SharedKey)> {
+        let peer = self.peers.get(to)?;
+        let secret = self.secrets.get(usize::from(peer.secret)).or_else(|| self.secrets.first())?;
+        Some((peer, secret))
+    }
+
     /// Seals what was written and counts it.
     fn send<R: TryCryptoRng>(
         &mut self,
@@ -238,14 +245,14 @@ impl<const PEERS: usize> Mesh<PEERS> {
         rng: &mut R,
         buffer: &mut [u8],
     ) -> Option<Output> {
-        let peer = self.peers.get_mut(to)?;
-        peer.view.gossiped = true;
-        let secret = self.secrets.get(usize::from(peer.secret)).or_else(|| self.secrets.first())?;
+        self.peers.get_mut(to)?.view.gossiped = true;
+        let (peer, secret) = self.sealing_for(to)?;
+        let address = peer.address;
         match seal::seal(secret, buffer, len, rng) {
             Ok(len) => {
                 count(&mut self.counters.sent);
                 self.counters.sent_bytes = self.counters.sent_bytes.wrapping_add(len as u64);
-                Some(Output::Datagram { to: peer.address, len })
+                Some(Output::Datagram { to: address, len })
             }
             Err(_) => self.no_randomness(to),
         }

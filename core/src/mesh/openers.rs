@@ -12,17 +12,14 @@
 
 use core::net::SocketAddr;
 
-use embassy_time::{Duration, Instant};
+use embassy_time::Instant;
 use heapless::Vec;
 use rand_core::TryCryptoRng;
 
 use super::Mesh;
 use crate::{
     CandidateKind, Endpoint, Output, PublicKey,
-    limits::{
-        FIRE_SPACING, MAX_OPENER_SERIES, MAX_READDS, OPENER_TIMES, OPENER_WINDOW, OPENERS_PER_SECOND,
-        SERIES_PER_WINDOW,
-    },
+    limits::{FIRE_SPACING, MAX_OPENER_SERIES, MAX_READDS, OPENER_TIMES, OPENER_WINDOW, OPENERS_PER_SECOND},
     peer::{Pending, Phase, Place},
     seal::{self, HEADER},
     stats::count,
@@ -190,15 +187,11 @@ impl<const PEERS: usize> Mesh<PEERS> {
             return;
         }
         // Whoever says where a peer is can make us send there: so much, and no more.
-        let window = ((now.as_secs() / OPENER_WINDOW.as_secs()) as u8) << 3;
+        let window = (now.as_secs() / OPENER_WINDOW.as_secs()) as u8;
         let Some(peer) = self.peers.get_mut(place) else { return };
-        if peer.link.opened & !7 != window {
-            peer.link.opened = window;
-        }
-        if peer.link.opened & 7 >= SERIES_PER_WINDOW {
+        if !peer.link.take_series(window) {
             return count(&mut self.counters.over_budget);
         }
-        peer.link.opened += 1;
         let live = peer.is_live();
         self.openers.forget(place);
         let series = Series { place, began: now, turn: 0, candidate: 0, due: true, live };
@@ -241,9 +234,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             let candidates =
                 if pending { self.candidates(place, false) } else { super::candidates::Candidates::new() };
             if let Some((to, _)) = candidates.get(turn) {
-                if self.within_budget(place, *to, 1, now)
-                    && let Some(output) = self.write_opener(place, *to, rng, buffer)
-                {
+                if let Some(output) = self.budgeted_opener(place, *to, now, rng, buffer) {
                     return Some(output);
                 }
                 continue;
@@ -271,7 +262,18 @@ impl<const PEERS: usize> Mesh<PEERS> {
         buffer: &mut [u8],
     ) -> Option<Output> {
         let (to, _) = *self.candidates(place, false).first()?;
-        if self.within_budget(place, to, 1, now) { self.write_opener(place, to, rng, buffer) } else { None }
+        self.budgeted_opener(place, to, now, rng, buffer)
+    }
+
+    fn budgeted_opener<R: TryCryptoRng>(
+        &mut self,
+        place: Place,
+        to: Endpoint,
+        now: Instant,
+        rng: &mut R,
+        buffer: &mut [u8],
+    ) -> Option<Output> {
+        self.within_budget(place, to, 1, now).then(|| self.write_opener(place, to, rng, buffer))?
     }
 
     fn write_opener<R: TryCryptoRng>(
@@ -282,8 +284,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         buffer: &mut [u8],
     ) -> Option<Output> {
         let from = self.own_key().as_ref().map(PublicKey::short)?.to_be_bytes();
-        let peer = self.peers.get(place)?;
-        let secret = self.secrets.get(usize::from(peer.secret)).or_else(|| self.secrets.first())?;
+        let (peer, secret) = self.sealing_for(place)?;
         let (magic, sealed) = buffer.split_first_chunk_mut()?;
         *magic = OPENER_MAGIC;
         let mut writer = Writer::new(sealed.get_mut(HEADER..)?);
@@ -295,15 +296,5 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let hops = peer.link.initiator.then_some(SHORT_WAY);
         count(&mut self.counters.sent_openers);
         Some(Output::Opener { to: to.into(), len, hops })
-    }
-
-    /// How long a handshake on its way is given before the next one is sent: its round trip and half as much again.
-    pub(super) fn fire_patience(&self, place: Place) -> Duration {
-        let rtt = self
-            .peers
-            .get(place)
-            .map_or(super::connect::UNKNOWN_RTT, |p| p.link.rtt_or(super::connect::UNKNOWN_RTT));
-        (rtt + rtt / 2 + Duration::from_millis(100))
-            .clamp(Duration::from_millis(250), Duration::from_millis(1200))
     }
 }

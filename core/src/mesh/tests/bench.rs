@@ -10,13 +10,13 @@ use serde::de::DeserializeOwned;
 
 use super::{PORT, SECRET, key, mesh_address};
 use crate::{
-    ActionError, Duration, Event, Instant, Interface, LinkState, Mesh, Output, PeerAction, PeerReading,
-    PublicKey, Reason, SharedKey,
+    ActionError, Duration, Endpoint, Event, Instant, Interface, LinkState, Mesh, Output, PeerAction,
+    PeerReading, PublicKey, Reason, SharedKey,
     limits::MAX_DATAGRAM,
     record::{Claim, Order, Origin, RecordEndpoint},
     seal::{self, HEADER},
     testing::{Counting, at},
-    wire::{self, Entry, Hello, Kind, Reader, Writer},
+    wire::{self, Entry, Hello, Intro, Kind, Reader, Role, Writer},
 };
 
 /// More than the engine may ever put out after one input.
@@ -356,4 +356,18 @@ pub(super) fn record(n: usize, incarnation: u32, seq: u32, reflexive: &str) -> E
     claim.port = PORT;
     claim.endpoints.push(RecordEndpoint::new(Origin::Reflexive, at(reflexive))).expect("room for one");
     Entry { id: key(n), age: 0, claim }
+}
+
+/// An introduction to node `n`, which the mediator sees there.
+pub(super) fn intro(n: usize, role: Role, seen: Endpoint) -> Intro {
+    Intro {
+        attempt: [7; 4],
+        round: 1,
+        role: role.to_wire(),
+        wait_ms: 0,
+        rtt_ms: 10,
+        about: key(n),
+        seen: Some(seen),
+        flags: 0,
+    }
 }

@@ -6,7 +6,7 @@ use core::net::SocketAddr;
 use std::{vec, vec::Vec};
 
 use super::{
-    bench::{Bench, record},
+    bench::{self, Bench, record},
     key,
 };
 use crate::{
@@ -21,7 +21,7 @@ const ATTEMPT: [u8; 4] = [9, 9, 9, 1];
 const SEEN: &str = "203.0.113.77:4321";
 
 /// Node 1 is connected and introduces node 2, whose record names another endpoint.
-fn bench() -> Bench<4> {
+fn introduced() -> Bench<4> {
     let mut bench = Bench::connected(2, [1]);
     bench.mesh.allow_openers(bench.now, true);
     bench.hear_records(1, &[record(2, 1, 1, "203.0.113.78:51820")]);
@@ -31,16 +31,7 @@ fn bench() -> Bench<4> {
 }
 
 fn intro(role: Role) -> Intro {
-    Intro {
-        attempt: ATTEMPT,
-        round: 1,
-        role: role.to_wire(),
-        wait_ms: 80,
-        rtt_ms: 20,
-        about: key(2),
-        seen: Some(at(SEEN)),
-        flags: 0,
-    }
+    Intro { attempt: ATTEMPT, wait_ms: 80, rtt_ms: 20, ..bench::intro(2, role, at(SEEN)) }
 }
 
 /// What an opener says, if it is one.
@@ -60,6 +51,13 @@ fn opener(bench: &Bench<4>, n: usize, attempt: [u8; 4]) -> Vec<u8> {
     [&OPENER_MAGIC[..], &sealed].concat()
 }
 
+/// The opener of node 2 comes in from there.
+fn hear(bench: &mut Bench<4>, from: SocketAddr) {
+    let mut opener = opener(bench, 2, ATTEMPT);
+    bench.mesh.handle_opener(bench.now, from, &mut opener);
+    bench.poll();
+}
+
 /// Where WireGuard was pointed for node 2.
 fn fired(bench: &Bench<4>) -> Vec<Option<SocketAddr>> {
     let endpoint = |(to, action): &(_, PeerAction)| match action {
@@ -71,7 +69,7 @@ fn fired(bench: &Bench<4>) -> Vec<Option<SocketAddr>> {
 
 #[test]
 fn the_opener_opens_all_paths_and_its_wireguard_keeps_still() {
-    let mut bench = bench();
+    let mut bench = introduced();
     bench.hear_one(1, Kind::Intro, &intro(Role::Open));
     bench.advance(Duration::from_millis(300));
     let targets: Vec<SocketAddr> = vec![at(SEEN).into(), at("203.0.113.78:51820").into()];
@@ -89,7 +87,7 @@ fn the_opener_opens_all_paths_and_its_wireguard_keeps_still() {
 
 #[test]
 fn without_leave_there_are_none_and_wireguard_opens() {
-    let mut bench = bench();
+    let mut bench = introduced();
     bench.mesh.allow_openers(bench.now, false);
     bench.hear_one(1, Kind::Intro, &intro(Role::Open));
     assert!(!bench.mesh.expects_openers(bench.now));
@@ -101,7 +99,7 @@ fn without_leave_there_are_none_and_wireguard_opens() {
 #[test]
 fn the_initiator_fires_at_the_path_on_which_it_hears_the_other() {
     let heard: SocketAddr = "203.0.113.99:7".parse().expect("an endpoint");
-    let mut bench = bench();
+    let mut bench = introduced();
     assert!(!bench.mesh.expects_openers(bench.now));
     bench.hear_one(1, Kind::Intro, &intro(Role::Initiate));
     assert!(bench.mesh.expects_openers(bench.now));
@@ -118,57 +116,45 @@ fn the_initiator_fires_at_the_path_on_which_it_hears_the_other() {
         bench.poll();
         assert_eq!(fired(&bench), []);
     }
-    let mut right = opener(&bench, 2, ATTEMPT);
-    bench.mesh.handle_opener(bench.now, heard, &mut right);
-    bench.poll();
+    hear(&mut bench, heard);
     assert_eq!(fired(&bench), [Some(heard)]);
     // Another path is open as well: the handshake under way is not ended for it.
     bench.advance(Duration::from_millis(1));
-    let mut again = opener(&bench, 2, ATTEMPT);
-    bench.mesh.handle_opener(bench.now, at(SEEN).into(), &mut again);
-    bench.poll();
+    hear(&mut bench, at(SEEN).into());
     assert_eq!(fired(&bench), [Some(heard)]);
     assert_eq!(bench.mesh.counters().heard_openers, 2);
 }
 
 #[test]
 fn unheard_the_initiator_fires_at_the_best_candidate() {
-    let mut bench = bench();
+    let mut bench = introduced();
     bench.hear_one(1, Kind::Intro, &intro(Role::Initiate));
     bench.advance(Duration::from_millis(100));
     assert_eq!(fired(&bench), [Some(at(SEEN).into())]);
     // The other side is heard from elsewhere after all. Too soon after the first, a second initiation would only end it.
     bench.advance(Duration::from_millis(20));
     let heard_too_soon: SocketAddr = "203.0.113.98:7".parse().expect("an endpoint");
-    let mut soon = opener(&bench, 2, ATTEMPT);
-    bench.mesh.handle_opener(bench.now, heard_too_soon, &mut soon);
-    bench.poll();
+    hear(&mut bench, heard_too_soon);
     assert_eq!(fired(&bench), [Some(at(SEEN).into())]);
     bench.advance(Duration::from_millis(50));
     let heard: SocketAddr = "203.0.113.99:7".parse().expect("an endpoint");
-    let mut late = opener(&bench, 2, ATTEMPT);
-    bench.mesh.handle_opener(bench.now, heard, &mut late);
-    bench.poll();
+    hear(&mut bench, heard);
     assert_eq!(fired(&bench), [Some(at(SEEN).into()), Some(heard)]);
 }
 
 #[test]
 fn an_opener_from_nowhere_near_is_answered_once() {
     let heard: SocketAddr = "203.0.113.99:7".parse().expect("an endpoint");
-    let mut bench = bench();
+    let mut bench = introduced();
     bench.hear_one(1, Kind::Intro, &intro(Role::Open));
     bench.advance(Duration::from_millis(20));
     bench.forget();
-    let mut unexpected = opener(&bench, 2, ATTEMPT);
-    bench.mesh.handle_opener(bench.now, heard, &mut unexpected);
-    bench.poll();
+    hear(&mut bench, heard);
     assert_eq!(bench.openers.iter().map(|(to, ..)| *to).collect::<Vec<_>>(), [heard]);
     // Never into the mesh, nor to ourselves.
     for never in ["10.0.0.2:51820", "198.51.100.1:51820", "127.0.0.1:51820"] {
         bench.forget();
-        let mut unexpected = opener(&bench, 2, ATTEMPT);
-        bench.mesh.handle_opener(bench.now, never.parse().expect("an endpoint"), &mut unexpected);
-        bench.poll();
+        hear(&mut bench, never.parse().expect("an endpoint"));
         assert!(bench.openers.is_empty(), "{never}");
     }
 }
@@ -193,7 +179,7 @@ fn a_live_peer_that_wants_a_new_session_is_let_in() {
 /// A member that invents introductions to a victim's address.
 #[test]
 fn a_liar_cannot_make_us_flood_anybody() {
-    let mut bench = bench();
+    let mut bench = introduced();
     for n in 0..200u32 {
         let attempt = (n + 1).to_le_bytes();
         bench.hear_one(1, Kind::Intro, &Intro { attempt, round: 1 + (n % 4) as u8, ..intro(Role::Open) });
@@ -208,7 +194,7 @@ fn a_liar_cannot_make_us_flood_anybody() {
 
 #[test]
 fn a_flood_of_openers_is_dropped_undeciphered() {
-    let mut bench = bench();
+    let mut bench = introduced();
     bench.hear_one(1, Kind::Intro, &intro(Role::Initiate));
     let from: SocketAddr = "203.0.113.99:7".parse().expect("an endpoint");
     let limit = u32::from(OPENERS_PER_SECOND);
@@ -216,9 +202,7 @@ fn a_flood_of_openers_is_dropped_undeciphered() {
         bench.mesh.handle_opener(bench.now, from, &mut [0x55; 61]);
     }
     assert_eq!(bench.mesh.counters().dropped_openers, limit);
-    let mut right = opener(&bench, 2, ATTEMPT);
-    bench.mesh.handle_opener(bench.now, from, &mut right);
-    bench.poll();
+    hear(&mut bench, from);
     assert_eq!((fired(&bench).len(), bench.mesh.counters().heard_openers), (0, 0), "one too many");
     // It fires all the same.
     bench.advance(Duration::from_millis(100));
@@ -256,7 +240,7 @@ fn no_attempt_is_without_an_opener() {
 
 /// How long until it is said that NATs are in the way, and how, when we and the peer are behind such.
 fn obstacle(ours: NatClass, theirs: NatClass) -> (u64, Option<Reason>) {
-    let mut bench = bench();
+    let mut bench = introduced();
     bench.mesh.own.claim.set_nat(ours);
     let mut entry = record(2, 1, 2, "203.0.113.78:51820");
     entry.claim.set_nat(theirs);

@@ -5,10 +5,13 @@ extern crate std;
 use core::net::IpAddr;
 use std::vec;
 
-use super::{bench::Bench, key};
+use super::{
+    bench::{Bench, intro},
+    key,
+};
 use crate::{
     Duration, LinkState, PeerAction,
-    wire::{Intro, IntroReq, Kind, Role},
+    wire::{IntroReq, Kind, Role},
 };
 
 /// A home that is being asked in vain whether it is still there is somewhere else, perhaps: nobody is sent to where it was.
@@ -34,16 +37,7 @@ fn nobody_is_introduced_to_a_peer_that_has_gone_silent() {
 
 #[test]
 fn an_introduction_to_a_peer_that_does_not_hear_us_is_followed() {
-    let intro = Intro {
-        attempt: [7; 4],
-        round: 1,
-        role: Role::Initiate.to_wire(),
-        wait_ms: 0,
-        rtt_ms: 10,
-        about: key(2),
-        seen: Some(crate::testing::at("203.0.113.99:7")),
-        flags: 0,
-    };
+    let intro = intro(2, Role::Initiate, crate::testing::at("203.0.113.99:7"));
     for heard in [true, false] {
         let mut bench = Bench::<8>::connected(2, [1, 2]);
         // Its daemon says goodbye, its WireGuard goes on.
@@ -89,16 +83,7 @@ fn after_a_change_of_address_wireguard_is_given_its_endpoints_again() {
 #[test]
 fn who_is_summoned_by_a_peer_that_has_moved_follows_when_it_is_gone() {
     let moved = crate::testing::at("203.0.113.99:7");
-    let intro = Intro {
-        attempt: [7; 4],
-        round: 1,
-        role: Role::Initiate.to_wire(),
-        wait_ms: 0,
-        rtt_ms: 10,
-        about: key(2),
-        seen: Some(moved),
-        flags: 0,
-    };
+    let intro = intro(2, Role::Initiate, moved);
     let mut bench = Bench::<8>::connected(2, [1, 2]);
     bench.mesh.allow_openers(bench.now, true);
     bench.advance(Duration::from_secs(5));
