@@ -144,6 +144,21 @@ pub(crate) const OPENER_TIMES: [Duration; 3] =
 /// Attempts whose openers are being sent. When full, a further one has a single opener, to the likeliest place. 16 B per mesh
 /// each.
 pub const MAX_OPENER_SERIES: usize = 64;
+/// Peers that are asked where they hear our openers from: two tell what kind of NAT is between. 56 B per mesh each.
+pub(crate) const MAX_OBSERVERS: usize = 2;
+/// Answers to that question which wait to be sent. When full, the question goes unanswered, and is asked again. 26 B per mesh
+/// each.
+pub(crate) const MAX_OBSERVED: usize = 8;
+/// The opener that was announced to a peer follows after this: its listener is to be open by then.
+pub(crate) const OBSERVE_LEAD: Duration = Duration::from_millis(30);
+/// For so long a peer listens for the opener that was announced to it.
+pub(crate) const OBSERVE_LISTEN: Duration = Duration::from_secs(2);
+/// A question that was not answered in this time is asked again...
+pub(crate) const OBSERVE_WAIT: Duration = Duration::from_secs(1);
+/// ...so many times in all.
+pub(crate) const OBSERVE_TRIES: u8 = 3;
+/// What was seen longer ago than this the NAT may have forgotten: the shortest keep a mapping without an answer for 30 s.
+pub(crate) const OBSERVE_AGAIN: Duration = Duration::from_secs(20);
 /// Openers that a second may bring before they are dropped undeciphered: several attempts' at a time.
 pub(crate) const OPENERS_PER_SECOND: u16 = 256;
 /// A peer's endpoints get the openers of at most [`SERIES_PER_WINDOW`] attempts in this time: three each of 65 B, 43 B/s.

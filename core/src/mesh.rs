@@ -24,6 +24,7 @@ mod emit;
 mod gossip;
 mod liveness;
 mod mediate;
+mod observers;
 mod openers;
 mod own;
 mod reading;
@@ -32,6 +33,7 @@ mod tell;
 
 use gossip::Gossip;
 use mediate::{Introduction, RecentPair};
+use observers::Observers;
 pub use openers::OPENER_MAGIC;
 use openers::Openers;
 use own::Own;
@@ -75,6 +77,7 @@ pub struct Mesh<const PEERS: usize> {
     refusal: Option<(Place, PublicKey)>,
     recent_pairs: Deque<RecentPair, MAX_RECENT_PAIRS>,
     openers: Openers,
+    observers: Observers,
     tells: Deque<PendingTell, MAX_TELLS>,
     /// Answers to our questions, until they are polled.
     answers: Deque<Answer, MAX_ANSWERS>,
@@ -136,6 +139,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             refusal: None,
             recent_pairs: Deque::new(),
             openers: Openers::new(),
+            observers: Observers::new(),
             tells: Deque::new(),
             answers: Deque::new(),
             news: News {
@@ -324,6 +328,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             }
         }
         if self.local != before {
+            self.observers.clear();
             self.refresh_own_soon(now);
             if !before.is_empty() {
                 self.local_addresses_changed(now);
@@ -569,6 +574,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         }
         self.live = 0;
         self.openers.clear();
+        self.observers.clear();
         self.peers.clear_deadlines();
         self.introductions.clear();
         self.reconciling.clear();
@@ -594,7 +600,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
         self.recent_pairs.retain(|pair| !pair.names(place));
         self.introductions.retain(|intro| !intro.names(place));
         self.tells.retain(|tell| tell.to != place);
-        self.openers.forget(place);
+        self.openers.forget_place(place);
+        self.observers.forget(place);
         self.refusal = self.refusal.filter(|(to, _)| *to != place);
     }
 }

@@ -132,6 +132,10 @@ pub enum Reason {
     EndpointDependentNat,
     /// It looks like that; one of both has been seen by one node only, which does not tell for sure.
     PerhapsEndpointDependentNat,
+    /// It has addresses of IPv4 or IPv6 alone, and this node has none of that kind.
+    NoCommonFamily,
+    /// No peer at all is connected, so that nobody can tell where it is.
+    Isolated,
 }
 
 impl Reason {
@@ -152,6 +156,8 @@ impl Reason {
             Self::OriginalProtocol,
             Self::EndpointDependentNat,
             Self::PerhapsEndpointDependentNat,
+            Self::NoCommonFamily,
+            Self::Isolated,
         ]
         .into_iter()
         .find(|reason| *reason as u8 == byte)
@@ -176,6 +182,8 @@ impl Reason {
             Self::OriginalProtocol => "original-protocol",
             Self::EndpointDependentNat => "endpoint-dependent-nat",
             Self::PerhapsEndpointDependentNat => "perhaps-endpoint-dependent-nat",
+            Self::NoCommonFamily => "no-common-family",
+            Self::Isolated => "isolated",
         }
     }
 }
@@ -184,7 +192,9 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoInterface => "the WireGuard interface is not there",
-            Self::NoEndpoint => "no endpoint is configured and nobody has told us where it is",
+            Self::NoEndpoint => {
+                "no endpoint is configured and no connected peer knows it: not running, or connected to nobody that we know"
+            }
             Self::NoMediator => "no connected peer could introduce us",
             Self::Connecting => "connecting",
             Self::NoAnswer => "its WireGuard does not answer",
@@ -205,6 +215,13 @@ impl fmt::Display for Reason {
             Self::PerhapsEndpointDependentNat => {
                 "the NATs between us cannot be punched; probably one shows every destination another port: \
                  forward WireGuard's port on one side"
+            }
+            Self::NoCommonFamily => {
+                "one of the two has only IPv4 and the other only IPv6: give either an address of the other kind"
+            }
+            Self::Isolated => {
+                "no endpoint is configured and no peer is connected that could tell where it is: if those with \
+                 endpoints do not answer either, see whether UDP is blocked here"
             }
         })
     }

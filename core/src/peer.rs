@@ -160,8 +160,10 @@ impl Pending {
     pub(crate) const ASK_INTRO: Self = Self(1 << 12);
     /// Say goodbye.
     pub(crate) const BYE: Self = Self(1 << 13);
+    /// Ask it where it hears our openers from.
+    pub(crate) const OBSERVE: Self = Self(1 << 15);
     /// All datagrams.
-    pub(crate) const DATAGRAMS: Self = Self(0x3ff0);
+    pub(crate) const DATAGRAMS: Self = Self(0xbff0);
 
     /// Send one opener to the likeliest place: there is no room for a series.
     pub(crate) const OPENER: Self = Self(1 << 14);

@@ -142,7 +142,7 @@ impl NatClass {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Claim {
     pub(crate) order: Order,
-    /// A [`NatClass`].
+    /// Two [`NatClass`]es: that of IPv4 in the low half, that of IPv6 in the high one.
     nat: u8,
     /// See [`Claim::OPENERS`] and the others; unknown ones are passed on as they are.
     flags: u8,
@@ -180,12 +180,31 @@ impl Claim {
         self.flags
     }
 
-    pub(crate) const fn nat(&self) -> NatClass {
-        NatClass::from_wire(self.nat)
+    /// What is in front of the subject in one family.
+    pub(crate) const fn nat_of(&self, v4: bool) -> NatClass {
+        NatClass::from_wire(if v4 { self.nat & 0xf } else { self.nat >> 4 })
     }
 
-    pub(crate) const fn set_nat(&mut self, nat: NatClass) {
-        self.nat = nat.to_wire();
+    /// The same in a word: that of IPv4, where translation is at home, if there is one.
+    pub(crate) const fn nat(&self) -> NatClass {
+        match self.nat_of(true) {
+            NatClass::Unknown => self.nat_of(false),
+            known => known,
+        }
+    }
+
+    pub(crate) const fn set_nats(&mut self, v4: NatClass, v6: NatClass) {
+        self.nat = v4.to_wire() | v6.to_wire() << 4;
+    }
+
+    /// Whether nothing is translated in either family.
+    pub(crate) const fn is_open(&self) -> bool {
+        matches!(self.nat_of(true), NatClass::Open) || matches!(self.nat_of(false), NatClass::Open)
+    }
+
+    /// Whether the subject may have addresses of a family. One that tells no endpoint at all may have either.
+    pub(crate) fn has_family(&self, v4: bool) -> bool {
+        self.endpoints.is_empty() || self.endpoints.iter().any(|e| e.endpoint.is_ipv4() == v4)
     }
 
     /// The endpoints the subject says are of this origin.

@@ -129,11 +129,11 @@ pub(crate) fn any_order() -> impl Strategy<Value = Order> {
 pub(crate) fn any_claim() -> impl Strategy<Value = Claim> {
     let origin = prop_oneof![Just(Origin::Local), Just(Origin::Reflexive)];
     let endpoints = collection::vec((origin, any_endpoint()), 0..=MAX_RECORD_ENDPOINTS);
-    (any_order(), 0u8..=5, any::<u8>(), any::<u16>(), endpoints).prop_map(
+    (any_order(), any::<u8>(), any::<u8>(), any::<u16>(), endpoints).prop_map(
         |(order, nat, degree, port, endpoints)| {
             let mut claim = Claim::new();
             claim.order = order;
-            claim.set_nat(NatClass::from_wire(nat));
+            claim.set_nats(NatClass::from_wire(nat & 0xf), NatClass::from_wire(nat >> 4));
             claim.degree = degree;
             claim.port = port;
             for (origin, endpoint) in endpoints {

@@ -18,6 +18,8 @@
 //! | 11 | Tell | [`Tell`] |
 //! | 12 | Bye | empty |
 //! | 13 | Opener | [`Opener`], never in the tunnel |
+//! | 14 | Observe | [`Observe`] |
+//! | 15 | Observed | [`Observed`] |
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -42,6 +44,8 @@ pub(crate) enum Kind {
     Tell = 11,
     Bye = 12,
     Opener = 13,
+    Observe = 14,
+    Observed = 15,
 }
 
 impl Kind {
@@ -60,6 +64,8 @@ impl Kind {
             11 => Self::Tell,
             12 => Self::Bye,
             13 => Self::Opener,
+            14 => Self::Observe,
+            15 => Self::Observed,
             _ => return None,
         })
     }
@@ -250,6 +256,22 @@ pub(crate) struct Opener {
     pub(crate) attempt: [u8; 4],
     /// The first eight bytes of the sender's key.
     pub(crate) from: [u8; 8],
+}
+
+/// "Tell me where my next opener comes from."
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Observe {
+    /// What the opener will name as its attempt; not zero.
+    pub(crate) token: [u8; 4],
+}
+
+/// "Your opener came from there." The answer to an [`Observe`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Observed {
+    /// From the question.
+    pub(crate) token: [u8; 4],
+    /// Where the opener came from.
+    pub(crate) seen: Endpoint,
 }
 
 /// A frame does not decode.

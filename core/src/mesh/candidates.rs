@@ -37,7 +37,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
             }
         };
         let claim = peer.held.claim.as_ref();
-        let open = claim.is_some_and(|c| c.nat() == NatClass::Open);
+        let reached =
+            |e: &Endpoint| !direct || claim.is_some_and(|c| c.nat_of(e.is_ipv4()) == NatClass::Open);
         let behind_one_nat = !direct && self.same_public_address(place);
         let private = |claim: &Claim, add: &mut dyn FnMut(Endpoint, CandidateKind), near: bool| {
             let here = claim.of(Origin::Local).filter(|e| e.scope() == Scope::Private);
@@ -49,19 +50,16 @@ impl<const PEERS: usize> Mesh<PEERS> {
             private(claim, &mut add, true);
         }
         peer.configured.iter().for_each(|e| add(*e, CandidateKind::Configured));
-        if let Some(claim) = claim
-            && (open || !direct)
-        {
+        if let Some(claim) = claim {
             let public = |e: &Endpoint| e.scope() == Scope::Public;
-            claim.of(Origin::Local).filter(public).for_each(|e| add(e, CandidateKind::Global));
+            let local = claim.of(Origin::Local).filter(public).filter(&reached);
+            local.for_each(|e| add(e, CandidateKind::Global));
         }
         if !direct {
             peer.mediated.into_iter().for_each(|e| add(e, CandidateKind::Mediated));
         }
-        if let Some(claim) = claim
-            && (open || !direct)
-        {
-            claim.of(Origin::Reflexive).for_each(|e| add(e, CandidateKind::Published));
+        if let Some(claim) = claim {
+            claim.of(Origin::Reflexive).filter(&reached).for_each(|e| add(e, CandidateKind::Published));
         }
         if let Some(claim) = claim
             && behind_one_nat
@@ -158,8 +156,25 @@ impl<const PEERS: usize> Mesh<PEERS> {
         if ourselves && self.local.contains(&ip) {
             return false;
         }
-        // Where no address at all is known, the caller does not tell us, and both families may work.
-        self.local.is_empty() || self.local.iter().any(|l| l.is_ipv4() == ip.is_ipv4())
+        self.has_family(ip.is_ipv4())
+    }
+
+    /// Whether we may have addresses of a family. Where none at all is known, the caller does not tell us, and both may work.
+    pub(super) fn has_family(&self, v4: bool) -> bool {
+        self.local.is_empty() || self.local.iter().any(|ours| ours.is_ipv4() == v4)
+    }
+
+    /// The families in which we and a peer may reach each other: IPv4, and IPv6.
+    pub(super) fn common_families(&self, place: Place) -> [bool; 2] {
+        let Some(peer) = self.peers.get(place) else { return [false; 2] };
+        let others = || peer.configured.iter().chain(&peer.good).chain(&peer.mediated);
+        [true, false].map(|v4| {
+            let claimed = match &peer.held.claim {
+                Some(claim) => claim.has_family(v4),
+                None => others().next().is_none(),
+            };
+            self.has_family(v4) && (claimed || others().any(|e| e.is_ipv4() == v4))
+        })
     }
 
     /// Whether a private endpoint looks like one of our own network: the same /24, or /64.

@@ -87,10 +87,12 @@ impl<const PEERS: usize> Mesh<PEERS> {
     /// A mediator has come up: peers that wait for one are tried at once.
     pub(super) fn mediator_appeared(&mut self, mediator: Place, now: Instant) {
         for place in 0..self.peers.len() as Place {
-            let waiting = self.peers.get(place).is_some_and(|p| {
-                p.is_other() && p.link.phase == Phase::Idle && p.held.claim.is_some() && place != mediator
-            });
-            if waiting {
+            let Some(peer) = self.peers.get_mut(place) else { continue };
+            if peer.link.reason == Some(Reason::Isolated) {
+                peer.link.reason = Some(Reason::NoEndpoint);
+            }
+            let waiting = peer.is_other() && peer.link.phase == Phase::Idle && place != mediator;
+            if waiting && peer.held.claim.is_some() {
                 self.reconsider(place, now);
             }
         }
@@ -142,6 +144,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let mediator = if known { self.next_mediator(place) } else { NOBODY };
         if direct && (first || mediator == NOBODY) {
             self.contact(place, now);
+        } else if !in_doubt && self.common_families(place) == [false; 2] {
+            self.rest(place, now, Reason::NoCommonFamily, None);
         } else if mediator != NOBODY {
             self.ask_mediator(place, mediator, now);
         } else if in_doubt {
@@ -150,7 +154,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
         } else if known {
             self.rest(place, now, Reason::NoMediator, None);
         } else {
-            self.rest(place, now, Reason::NoEndpoint, None);
+            let reason = if self.connected() == 0 { Reason::Isolated } else { Reason::NoEndpoint };
+            self.rest(place, now, reason, None);
         }
     }
 
@@ -185,7 +190,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
     fn may_be_known(&self) -> bool {
         let public = self.local.iter().any(|a| crate::scope(*a) == Scope::Public);
         match self.own_peer() {
-            Some(us) => !us.configured.is_empty() || self.own.claim.nat() == NatClass::Open,
+            Some(us) => !us.configured.is_empty() || self.own.claim.is_open(),
             None => public || self.local.is_empty(),
         }
     }
@@ -353,6 +358,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         if role != Role::Listen && (opens || wait.as_ticks() > 0) {
             self.open_paths(place, now);
         }
+        self.renew_observations(place, now);
         // The second fire is given twice the time of the first.
         let round = self.fire_patience(place) * 3;
         self.expect_openers(now.saturating_add(wait).saturating_add(round));
@@ -582,20 +588,25 @@ impl<const PEERS: usize> Mesh<PEERS> {
         self.enter(place, Phase::Idle, now.saturating_add(ASK_YIELD));
     }
 
-    /// What stands between us and a peer that both have been introduced in vain, as far as both know what they are behind.
+    /// What stands between us and a peer that both have been introduced in vain, as far as both know what they are behind: in
+    /// every family that both have.
     fn obstacle(&self, place: Place) -> Option<Reason> {
-        let ours = self.own.claim.nat();
-        let theirs = self.peers.get(place)?.held.claim.as_ref()?.nat();
-        let either = |class| ours == class || theirs == class;
-        if either(NatClass::Open) {
-            None
-        } else if either(NatClass::EndpointDependent) {
-            Some(Reason::EndpointDependentNat)
-        } else if either(NatClass::Translated) {
-            Some(Reason::PerhapsEndpointDependentNat)
-        } else {
-            None
+        let theirs = self.peers.get(place)?.held.claim.as_ref()?;
+        let common = self.common_families(place);
+        let mut obstacle = None;
+        for v4 in [true, false].into_iter().zip(common).filter(|(_, common)| *common).map(|(v4, _)| v4) {
+            let either = |class| self.own.claim.nat_of(v4) == class || theirs.nat_of(v4) == class;
+            if either(NatClass::Open) {
+                return None;
+            } else if either(NatClass::EndpointDependent) {
+                obstacle = obstacle.or(Some(Reason::EndpointDependentNat));
+            } else if either(NatClass::Translated) {
+                obstacle = Some(Reason::PerhapsEndpointDependentNat);
+            } else {
+                return None;
+            }
         }
+        obstacle
     }
 
     /// This effort has failed: the next one comes after a while, or with news.

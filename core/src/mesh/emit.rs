@@ -205,6 +205,12 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 peer.cursor = 0;
             }
         }
+        if self.peers.get_mut(place)?.pending.take(Pending::OBSERVE)
+            && let Some(observe) = self.observe(place)
+            && !writer.frame(Kind::Observe, &observe)
+        {
+            self.peers.get_mut(place)?.pending.set(Pending::OBSERVE);
+        }
         if self.peers.get(place)?.pending.has(Pending::BUCKETS) && self.write_buckets(&mut writer) {
             self.peers.get_mut(place)?.pending.clear(Pending::BUCKETS);
         }
@@ -435,6 +441,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             let mut writer = Writer::new(frames);
             let to = self
                 .write_introductions(&mut writer)
+                .or_else(|| self.write_observed(&mut writer))
                 .or_else(|| self.write_refusal(&mut writer))
                 .or_else(|| self.write_summaries(&mut writer))
                 .or_else(|| self.write_tell(&mut writer))?;
@@ -464,7 +471,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
                     wait_ms,
                     rtt_ms,
                     about,
-                    seen: self.sighting(introduction.about),
+                    seen: self.sighting(introduction.about).filter(|e| self.may_have(to, e.is_ipv4())),
                     flags,
                 },
             ),
@@ -472,6 +479,13 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 writer.frame(Kind::IntroNack, &IntroNack { target: about, reason, retry_ms })
             }
         };
+        Some(to)
+    }
+
+    /// Tells a peer where its opener came from.
+    fn write_observed(&mut self, writer: &mut Writer<'_>) -> Option<Place> {
+        let (to, observed) = self.openers.observed.pop_front()?;
+        let _ = writer.frame(Kind::Observed, &observed);
         Some(to)
     }
 

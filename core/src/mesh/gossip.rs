@@ -253,6 +253,10 @@ impl<const PEERS: usize> Mesh<PEERS> {
             self.arm(self.gossip.expiry_at.at());
         }
         if moved {
+            if first_hand && self.unseen_family().is_some() {
+                self.observers.reconsider(place);
+                self.refresh_own_soon(now);
+            }
             self.reconsider(place, now);
             if !first_hand {
                 // It tells others that it is elsewhere now, and us nothing: can it?

@@ -93,6 +93,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             self.readings.want();
             self.note_degree(now);
             self.synchronise(place);
+            self.observers.reconsider(place);
             self.mediator_appeared(place, now);
             self.schedule_digest(now);
         }

@@ -85,6 +85,21 @@ impl RecentPair {
     }
 }
 
+/// What is in front of each of two peers, in the family in which they are to meet: of those that both have, where the least
+/// stands between them; IPv6 where that is the same.
+fn classes(a: &Peer, b: &Peer) -> (NatClass, NatClass) {
+    let has = |p: &Peer, v4| p.held.claim.as_ref().is_none_or(|c| c.has_family(v4));
+    let nat = |p: &Peer, v4| p.held.claim.as_ref().map(|c| c.nat_of(v4)).unwrap_or_default();
+    let hard = |class| u8::from(class == NatClass::EndpointDependent);
+    let between = |v4: &bool| match (nat(a, *v4), nat(b, *v4)) {
+        (NatClass::Open, _) | (_, NatClass::Open) => 0,
+        (a, b) => 1 + hard(a) + hard(b),
+    };
+    let family = [false, true].into_iter().filter(|v4| has(a, *v4) && has(b, *v4)).min_by_key(between);
+    let v4 = family.unwrap_or(true);
+    (nat(a, v4), nat(b, v4))
+}
+
 impl<const PEERS: usize> Mesh<PEERS> {
     /// A peer wants to be introduced to another.
     pub(super) fn handle_intro_request(&mut self, now: Instant, from: Place, request: &IntroReq) {
@@ -153,9 +168,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
     fn plan(&mut self, now: Instant, asker: Place, target: Place, request: &IntroReq) -> Option<RecentPair> {
         let attempt = (self.roll(u64::from(u32::MAX)) as u32).max(1).to_le_bytes();
         let (a, b) = (self.peers.get(asker)?, self.peers.get(target)?);
-        let nat = |p: &Peer| p.held.claim.as_ref().map(|c| c.nat()).unwrap_or_default();
-        let (a_open, b_open) = (nat(a) == NatClass::Open, nat(b) == NatClass::Open);
-        let (a_hard, b_hard) = (nat(a) == NatClass::EndpointDependent, nat(b) == NatClass::EndpointDependent);
+        let (a_nat, b_nat) = classes(a, b);
+        let (a_open, b_open) = (a_nat == NatClass::Open, b_nat == NatClass::Open);
+        let (a_hard, b_hard) = (a_nat == NatClass::EndpointDependent, b_nat == NatClass::EndpointDependent);
         // From the second round on a firewall is reckoned with where there is no NAT.
         let first = request.round <= 1;
         let (asker_initiates, listen) = if request.flags & IntroReq::NO_SESSION != 0 && b_open && first {
@@ -197,6 +212,12 @@ impl<const PEERS: usize> Mesh<PEERS> {
             wait_ms: millis(wait),
             rtt_ms: millis(rtt).max(1),
         })
+    }
+
+    /// Whether a peer may have addresses of a family, as far as we know.
+    pub(super) fn may_have(&self, place: Place, v4: bool) -> bool {
+        let claim = self.peers.get(place).and_then(|p| p.held.claim.as_ref());
+        claim.is_none_or(|c| c.has_family(v4))
     }
 
     /// Where we see a peer, as others may use it: a public address.

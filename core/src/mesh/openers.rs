@@ -13,17 +13,20 @@
 use core::net::SocketAddr;
 
 use embassy_time::Instant;
-use heapless::Vec;
+use heapless::{Deque, Vec};
 use rand_core::TryCryptoRng;
 
 use super::Mesh;
 use crate::{
     CandidateKind, Endpoint, Output, PublicKey,
-    limits::{FIRE_SPACING, MAX_OPENER_SERIES, MAX_READDS, OPENER_TIMES, OPENER_WINDOW, OPENERS_PER_SECOND},
+    limits::{
+        FIRE_SPACING, MAX_OBSERVED, MAX_OPENER_SERIES, MAX_READDS, OBSERVE_LEAD, OPENER_TIMES, OPENER_WINDOW,
+        OPENERS_PER_SECOND,
+    },
     peer::{Pending, Phase, Place},
     seal::{self, HEADER},
     stats::count,
-    wire::{self, Kind, Opener, Reader, Writer},
+    wire::{self, Kind, Observed, Opener, Reader, Writer},
 };
 
 /// The first bytes of every opener, by which a socket filter tells it from what is WireGuard's: no message type of its.
@@ -40,6 +43,8 @@ pub(super) struct Openers {
     series: Vec<Series, MAX_OPENER_SERIES>,
     /// A peer was heard from where nobody expected it: it gets one back.
     reply: Option<(Place, Endpoint)>,
+    /// What live peers are to be told of where their openers came from.
+    pub(super) observed: Deque<(Place, Observed), MAX_OBSERVED>,
     /// Until when the other sides' are expected.
     expected_until: Instant,
     /// How many came in the second that `received_in` is.
@@ -58,6 +63,8 @@ struct Series {
     due: bool,
     /// The peer is connected, as far as we know: its openers are sent all the same.
     live: bool,
+    /// Only to candidates of this family: IPv4 or not.
+    only: Option<bool>,
 }
 
 impl Series {
@@ -73,6 +80,7 @@ impl Openers {
             allowed: false,
             series: Vec::new(),
             reply: None,
+            observed: Deque::new(),
             expected_until: Instant::MIN,
             received: 0,
             received_in: 0,
@@ -89,9 +97,15 @@ impl Openers {
         self.reply = self.reply.filter(|(to, _)| *to != place);
     }
 
+    pub(super) fn forget_place(&mut self, place: Place) {
+        self.forget(place);
+        self.observed.retain(|(to, _)| *to != place);
+    }
+
     pub(super) fn clear(&mut self) {
         self.series.clear();
         self.reply = None;
+        self.observed.clear();
         self.expected_until = Instant::MIN;
     }
 }
@@ -153,6 +167,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let known = self.candidates(place, false).iter().any(|(e, _)| *e == endpoint);
         let patience = self.fire_patience(place);
         let Some(peer) = self.peers.get_mut(place) else { return };
+        if peer.is_live() {
+            return self.observed(place, endpoint);
+        }
         let link = &mut peer.link;
         if !link.initiator {
             if !known && link.phase == Phase::Opening {
@@ -183,6 +200,15 @@ impl<const PEERS: usize> Mesh<PEERS> {
 
     /// Begins to open the way to and from a peer, on all paths.
     pub(super) fn open_paths(&mut self, place: Place, now: Instant) {
+        self.begin_series(place, None, now);
+    }
+
+    /// Sends a live peer openers in the family of that endpoint, once it has had the time to listen.
+    pub(super) fn open_way(&mut self, place: Place, to: Endpoint, now: Instant) {
+        self.begin_series(place, Some(to.is_ipv4()), now);
+    }
+
+    fn begin_series(&mut self, place: Place, only: Option<bool>, now: Instant) {
         if !self.openers.allowed {
             return;
         }
@@ -194,12 +220,15 @@ impl<const PEERS: usize> Mesh<PEERS> {
         }
         let live = peer.is_live();
         self.openers.forget(place);
-        let series = Series { place, began: now, turn: 0, candidate: 0, due: true, live };
-        if self.openers.series.push(series).is_err() {
+        let began = if only.is_some() { now.saturating_add(OBSERVE_LEAD) } else { now };
+        let due = only.is_none();
+        let series = Series { place, began, turn: 0, candidate: 0, due, live, only };
+        if self.openers.series.push(series).is_err() && only.is_none() {
             // One has to do.
             self.request(place, Pending::OPENER);
         }
         self.busy = true;
+        self.arm(began);
     }
 
     /// The other side's openers are worth listening for until then.
@@ -227,13 +256,14 @@ impl<const PEERS: usize> Mesh<PEERS> {
         }
         while let Some(at) = self.openers.series.iter().position(|s| s.due) {
             let series = &mut self.openers.series[at];
-            let (place, turn) = (series.place, usize::from(series.candidate));
+            let (place, turn, only) = (series.place, usize::from(series.candidate), series.only);
             series.candidate += 1;
             let pending =
                 series.live || self.peers.get(place).is_some_and(|p| p.link.phase.is_being_opened());
             let candidates =
                 if pending { self.candidates(place, false) } else { super::candidates::Candidates::new() };
-            if let Some((to, _)) = candidates.get(turn) {
+            let wanted = |e: &Endpoint| only.is_none_or(|v4| e.is_ipv4() == v4);
+            if let Some((to, _)) = candidates.iter().filter(|(e, _)| wanted(e)).nth(turn) {
                 if let Some(output) = self.budgeted_opener(place, *to, now, rng, buffer) {
                     return Some(output);
                 }
@@ -293,7 +323,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         }
         let len = writer.len();
         let len = seal::seal(secret, sealed, len, rng).ok()? + OPENER_MAGIC.len();
-        let hops = peer.link.initiator.then_some(SHORT_WAY);
+        let hops = (peer.link.initiator && !peer.is_live()).then_some(SHORT_WAY);
         count(&mut self.counters.sent_openers);
         Some(Output::Opener { to: to.into(), len, hops })
     }

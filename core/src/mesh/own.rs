@@ -87,8 +87,12 @@ impl Own {
 impl<const PEERS: usize> Mesh<PEERS> {
     /// Something that the record tells has changed.
     pub(super) fn refresh_own_soon(&mut self, now: Instant) {
-        self.own.due.set_by(now.saturating_add(PUSH_DELAY));
-        self.arm(self.own.due.at());
+        self.refresh_own_by(now.saturating_add(PUSH_DELAY));
+    }
+
+    pub(super) fn refresh_own_by(&mut self, at: Instant) {
+        self.own.due.set_by(at);
+        self.arm(at);
     }
 
     /// A link came or went. Those few peers that we said we depend on, or now do, are told.
@@ -114,18 +118,14 @@ impl<const PEERS: usize> Mesh<PEERS> {
     /// Makes our record anew, and publishes it if it says something else now.
     fn refresh_own(&mut self, now: Instant) {
         let Some(interface) = self.interface else { return };
+        self.seek_observers(now);
         let seen = self.seen_at();
         let mut claim = self.own.claim.clone();
-        claim.set_nat(self.classify(&seen));
+        claim.set_nats(self.classify(true, &seen), self.classify(false, &seen));
         claim.set_flags(self.own_flags());
         claim.degree = self.connected().min(DEGREE_SHOWN) as u8;
         claim.port = interface.listen_port;
-        // Nobody sees us while we see nobody; what was seen before is still the best guess.
-        let reflexive: Vec<Endpoint, 2> = if seen.is_empty() {
-            claim.of(Origin::Reflexive).take(2).collect_up_to()
-        } else {
-            seen.iter().map(|s| s.endpoint).take(2).collect_up_to()
-        };
+        let reflexive = self.reflexive(&seen);
         claim.endpoints = Vec::new();
         let mut add = |origin, endpoint: Endpoint| {
             let known = claim.endpoints.iter().any(|e| e.endpoint == endpoint);
@@ -151,9 +151,10 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let hard = NatClass::EndpointDependent;
         let urgent = claim.endpoints != before.endpoints
             || claim.port != before.port
-            || (claim.nat() == hard && before.nat() != hard);
-        let detail =
-            claim.nat() != before.nat() || claim.degree != before.degree || claim.flags() != before.flags();
+            || [true, false].iter().any(|v4| claim.nat_of(*v4) == hard && before.nat_of(*v4) != hard);
+        let detail = [true, false].iter().any(|v4| claim.nat_of(*v4) != before.nat_of(*v4))
+            || claim.degree != before.degree
+            || claim.flags() != before.flags();
         let waited = self.own.detail_since.is_some_and(|at| now >= at.saturating_add(DETAIL_DELAY));
         if urgent || (detail && waited) {
             self.own.detail_since = None;
@@ -243,11 +244,18 @@ impl<const PEERS: usize> Mesh<PEERS> {
         self.publish_own(claim, now);
     }
 
+    /// Where we are seen at public addresses, and the endpoint of who sees us there, if WireGuard shows one.
+    fn sightings(&self) -> impl Iterator<Item = (Endpoint, Option<Endpoint>)> {
+        let live = self.peers.iter().filter(|(_, p)| p.is_live());
+        let by_wireguard = live.filter_map(|(_, p)| Some((p.sees_us_at?, p.view.endpoint)));
+        let by_openers = self.observers.sightings().map(|(at, by)| (at, Some(by)));
+        by_wireguard.chain(by_openers).filter(|(at, _)| at.scope() == Scope::Public)
+    }
+
     /// Where live peers see us at public addresses, the most agreed on first.
     pub(super) fn seen_at(&self) -> Vec<Seen, 4> {
         let mut seen: Vec<Seen, 4> = Vec::new();
-        for (_, peer) in self.peers.iter().filter(|(_, p)| p.is_live()) {
-            let Some(endpoint) = peer.sees_us_at.filter(|e| e.scope() == Scope::Public) else { continue };
+        for (endpoint, _) in self.sightings() {
             if let Some(known) = seen.iter_mut().find(|s| s.endpoint == endpoint) {
                 known.peers = known.peers.saturating_add(1);
             } else {
@@ -259,24 +267,45 @@ impl<const PEERS: usize> Mesh<PEERS> {
         seen
     }
 
-    /// What is in front of us, from what others see.
-    fn classify(&self, seen: &[Seen]) -> NatClass {
-        let Some(most) = seen.first() else { return self.own.claim.nat() };
+    /// What is published of that: each family's most agreed on, or two of the only one.
+    fn reflexive(&self, seen: &[Seen]) -> Vec<Endpoint, 2> {
+        let first = |v4: bool| {
+            let now = seen.iter().map(|s| s.endpoint).find(|e| e.is_ipv4() == v4);
+            // Nobody sees us in that family; what was seen before is still the best guess.
+            let before = || self.own.claim.of(Origin::Reflexive).find(|e| e.is_ipv4() == v4);
+            now.or_else(before).filter(|_| self.has_family(v4))
+        };
+        let mut all: Vec<Endpoint, 2> = Vec::new();
+        let before: Vec<Endpoint, 2> = self.own.claim.of(Origin::Reflexive).take(2).collect_up_to();
+        let firsts = [first(true), first(false)].into_iter().flatten();
+        let others = seen.iter().map(|s| s.endpoint).chain(before.into_iter().filter(|_| seen.is_empty()));
+        for endpoint in firsts.chain(others) {
+            if !all.contains(&endpoint) && !all.is_full() {
+                // There is room, as just seen.
+                let _ = all.push(endpoint);
+            }
+        }
+        all
+    }
+
+    /// What is in front of us in one family, from what others see.
+    fn classify(&self, v4: bool, seen: &[Seen]) -> NatClass {
+        if !self.has_family(v4) {
+            return NatClass::Unknown;
+        }
+        let Some(most) = seen.iter().find(|s| s.endpoint.is_ipv4() == v4) else {
+            return self.own.claim.nat_of(v4);
+        };
         if self.local.contains(&most.endpoint.ip()) {
             return NatClass::Open;
         }
         // Only observers at public addresses of their own tell two mappings apart.
         let mut first: Option<(Endpoint, Endpoint)> = None;
-        for (_, peer) in self.peers.iter().filter(|(_, p)| p.is_live()) {
-            let public = |e: &Endpoint| e.scope() == Scope::Public;
-            let (Some(at), Some(observer)) =
-                (peer.sees_us_at.filter(public), peer.view.endpoint.filter(public))
-            else {
-                continue;
-            };
+        for (at, observer) in self.sightings().filter(|(at, _)| at.is_ipv4() == v4) {
+            let Some(observer) = observer.filter(|e| e.scope() == Scope::Public) else { continue };
             match first {
                 None => first = Some((at, observer)),
-                Some((before, by)) if by.ip() != observer.ip() && at.is_ipv4() == before.is_ipv4() => {
+                Some((before, by)) if by.ip() != observer.ip() => {
                     return if at == before {
                         NatClass::EndpointIndependent
                     } else {

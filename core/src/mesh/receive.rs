@@ -103,6 +103,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 Kind::Ask => self.handle_ask(now, from, &wire::decode(body)?),
                 Kind::Tell => self.handle_tell(from, &wire::decode(body)?),
                 Kind::Bye => bye = true,
+                Kind::Observe => self.handle_observe(now, from, &wire::decode(body)?),
+                Kind::Observed => self.handle_observed(now, from, &wire::decode(body)?),
                 // Its place is outside of the tunnel.
                 Kind::Opener => count(&mut self.counters.skipped_frames),
             }

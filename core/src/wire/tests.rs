@@ -51,7 +51,7 @@ fn hello() -> Hello {
 fn entry() -> Entry {
     let mut claim = Claim::new();
     claim.order = Order { incarnation: 1, seq: 2 };
-    claim.set_nat(NatClass::EndpointIndependent);
+    claim.set_nats(NatClass::EndpointIndependent, NatClass::Unknown);
     claim.degree = 7;
     claim.port = 51820;
     for (origin, endpoint) in [(Origin::Local, "192.168.1.2:51820"), (Origin::Reflexive, "[2001:db8::5]:443")]
@@ -163,6 +163,29 @@ fn golden_opener() {
 }
 
 #[test]
+fn golden_observations() {
+    golden(Kind::Observe, &Observe { token: [9, 8, 7, 6] }, "0e 0400 09080706");
+    let observed = Observed { token: [9, 8, 7, 6], seen: at("203.0.113.9:1024") };
+    golden(Kind::Observed, &observed, "0f 0b00 09080706 00 cb007109 8008");
+}
+
+/// Each family has half of the byte, so that a node with IPv4 alone writes what it always did.
+#[test]
+fn two_classes_share_a_byte() {
+    for (v4, v6, byte) in [
+        (NatClass::EndpointIndependent, NatClass::Unknown, 0x02),
+        (NatClass::EndpointDependent, NatClass::Open, 0x13),
+        (NatClass::Unknown, NatClass::Translated, 0x40),
+    ] {
+        let mut claim = Claim::new();
+        claim.set_nats(v4, v6);
+        assert_eq!((claim.nat_of(true), claim.nat_of(false)), (v4, v6));
+        let mut bytes = [0; 64];
+        assert_eq!(postcard::to_slice(&claim, &mut bytes).map(|b| b[2]), Ok(byte));
+    }
+}
+
+#[test]
 fn golden_questions() {
     let ask = Ask { token: [1, 0, 0, 0], asker: key(1), to: key(2), about: key(3) };
     golden(Kind::Ask, &ask, "0a 6400 01000000 K1 K2 K3");
@@ -186,7 +209,7 @@ fn golden_questions() {
 #[test]
 fn every_type_has_its_number_and_no_other_is_known() {
     let known = (0..=u8::MAX).filter_map(|byte| Kind::from_byte(byte).map(|kind| (byte, kind as u8)));
-    assert!(known.eq((1..=13).map(|byte| (byte, byte))));
+    assert!(known.eq((1..=15).map(|byte| (byte, byte))));
 }
 
 #[test]
@@ -238,11 +261,13 @@ fn states_and_reasons_have_their_numbers_for_good() {
         Reason::OriginalProtocol,
         Reason::EndpointDependentNat,
         Reason::PerhapsEndpointDependentNat,
+        Reason::NoCommonFamily,
+        Reason::Isolated,
     ];
     for (number, reason) in (0..).zip(reasons) {
         assert_eq!((reason as u8, Reason::from_wire(number)), (number, Some(reason)));
     }
-    assert!((15..=u8::MAX).all(|number| Reason::from_wire(number).is_none()));
+    assert!((17..=u8::MAX).all(|number| Reason::from_wire(number).is_none()));
     let classes = [
         NatClass::Unknown,
         NatClass::Open,

@@ -5,7 +5,7 @@
 //! the engine must agree with it, both ways. Nothing is lost on the way and no time is drawn, so that the table is the
 //! same on every machine.
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use embassy_time::{Duration, Instant};
 use wgautomesh_core::Reason;
@@ -133,9 +133,17 @@ pub fn kinds() -> Vec<HostKind> {
         let name = format!("IPv6 only, {}", filtering_name(firewall));
         kinds.push(HostKind::behind(name, vec![NatConfig::symmetric()]).with_v6(firewall, false));
     }
-    for nat in [NatConfig::port_restricted(), NatConfig::symmetric()] {
-        let name = format!("{} and IPv6, APDF", nat_name(&nat));
-        kinds.push(HostKind::behind(name, vec![nat]).with_v6(AddressAndPortDependent, true));
+    let [_, port_restricted, symmetric] = few_nats();
+    for nats in [
+        vec![NatConfig::port_restricted()],
+        vec![port_restricted],
+        vec![NatConfig { filtering: AddressDependent, ..symmetric }],
+        vec![symmetric],
+        vec![port_restricted, port_restricted],
+    ] {
+        let names: Vec<_> = nats.iter().rev().map(nat_name).collect();
+        let name = format!("{} and IPv6, APDF", names.join(" in "));
+        kinds.push(HostKind::behind(name, nats).with_v6(AddressAndPortDependent, true));
     }
     let blocked = NatConfig { blocks_udp: true, ..NatConfig::port_restricted() };
     kinds.push(HostKind::behind("UDP blocked".to_string(), vec![blocked]));
@@ -171,18 +179,22 @@ pub struct Pair {
 pub struct Setting {
     /// Public nodes: one, or two at different addresses.
     pub public: usize,
+    /// Hosts with both families know IPv6 endpoints of the public nodes only, and meet them so.
+    pub by_ipv6: bool,
     /// Whether each end's daemon may use raw sockets.
     pub openers: [bool; 2],
 }
 
 /// In which all pairs are tried.
-pub const SETTINGS: [Setting; 6] = [
-    Setting { public: 1, openers: [true, true] },
-    Setting { public: 2, openers: [true, true] },
-    Setting { public: 1, openers: [false, false] },
-    Setting { public: 2, openers: [false, false] },
-    Setting { public: 1, openers: [true, false] },
-    Setting { public: 2, openers: [true, false] },
+pub const SETTINGS: [Setting; 8] = [
+    Setting { public: 1, by_ipv6: false, openers: [true, true] },
+    Setting { public: 2, by_ipv6: false, openers: [true, true] },
+    Setting { public: 1, by_ipv6: false, openers: [false, false] },
+    Setting { public: 2, by_ipv6: false, openers: [false, false] },
+    Setting { public: 1, by_ipv6: false, openers: [true, false] },
+    Setting { public: 2, by_ipv6: false, openers: [true, false] },
+    Setting { public: 1, by_ipv6: true, openers: [true, true] },
+    Setting { public: 2, by_ipv6: true, openers: [true, true] },
 ];
 
 /// What came of a pair.
@@ -212,10 +224,19 @@ impl Meeting {
     }
 }
 
-/// All kinds of hosts with all, in either order; and hosts that have a NAT in common.
+/// All kinds of hosts with all, in either order; and hosts that have a NAT in common. Where the setting is about hosts with both
+/// families, those with all.
 #[must_use]
 pub fn pairs(setting: Setting) -> Vec<Pair> {
     let kinds = kinds();
+    if setting.by_ipv6 {
+        let both = |kind: &HostKind| kind.v4 && kind.v6;
+        let all = kinds.iter().flat_map(|a| kinds.iter().map(|b| [a.clone(), b.clone()]));
+        return all
+            .filter(|[a, b]| both(a) || both(b))
+            .map(|ends| Pair { ends, together: Together::Apart, setting })
+            .collect();
+    }
     let mut pairs: Vec<Pair> = kinds
         .iter()
         .flat_map(|a| kinds.iter().map(|b| [a.clone(), b.clone()]))
@@ -290,12 +311,21 @@ impl Pair {
             .iter()
             .map(|host| net.addresses(*host).iter().map(|ip| SocketAddr::new(*ip, port_of(*host))).collect())
             .collect();
-        let peers: Vec<_> =
-            (0..hosts.len()).map(|n| (n, endpoints.get(n).cloned().unwrap_or_default())).collect();
+        let known_to = |node: usize| {
+            let by_ipv6 = self.setting.by_ipv6 && net.addresses(hosts[node]).iter().any(IpAddr::is_ipv6);
+            let known = |of: usize| endpoints.get(of).cloned().unwrap_or_default().into_iter();
+            let known = |of| known(of).filter(|e| !by_ipv6 || e.is_ipv6()).collect();
+            (0..hosts.len()).map(|n| (n, known(n))).collect()
+        };
         let setups = hosts
             .iter()
             .enumerate()
-            .map(|(number, host)| Setup { number, host: *host, port: port_of(*host), peers: peers.clone() })
+            .map(|(number, host)| Setup {
+                number,
+                host: *host,
+                port: port_of(*host),
+                peers: known_to(number),
+            })
             .collect();
         let mut world = World::new(net, setups, seed);
         for (node, openers) in world.nodes.iter_mut().skip(self.setting.public).zip(self.setting.openers) {

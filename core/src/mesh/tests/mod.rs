@@ -4,6 +4,7 @@ mod bench;
 mod datagrams;
 mod meeting;
 mod net;
+mod observers;
 mod openers;
 mod own;
 mod platform;

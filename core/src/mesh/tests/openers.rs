@@ -241,9 +241,9 @@ fn no_attempt_is_without_an_opener() {
 /// How long until it is said that NATs are in the way, and how, when we and the peer are behind such.
 fn obstacle(ours: NatClass, theirs: NatClass) -> (u64, Option<Reason>) {
     let mut bench = introduced();
-    bench.mesh.own.claim.set_nat(ours);
+    bench.mesh.own.claim.set_nats(ours, NatClass::Unknown);
     let mut entry = record(2, 1, 2, "203.0.113.78:51820");
-    entry.claim.set_nat(theirs);
+    entry.claim.set_nats(theirs, NatClass::Unknown);
     bench.hear_records(1, &[entry]);
     let start = bench.now;
     for _ in 0..200 {
@@ -255,7 +255,7 @@ fn obstacle(ours: NatClass, theirs: NatClass) -> (u64, Option<Reason>) {
             bench.hear_one(1, Kind::Intro, &Intro { attempt, round: asked.round, ..intro(role) });
         }
         // Nobody else's measurements change what we are.
-        bench.mesh.own.claim.set_nat(ours);
+        bench.mesh.own.claim.set_nats(ours, NatClass::Unknown);
         bench.advance(Duration::from_millis(50));
         let reason = bench.reason(2);
         if !matches!(reason, Some(Reason::Connecting) | None) {

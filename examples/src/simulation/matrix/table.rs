@@ -24,7 +24,8 @@ pub fn table(meetings: &[Meeting]) -> String {
             _ => "raw sockets at one end (the row's)",
         };
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{public}, {openers}, {} pairs", of.len());
+        let meet = if setting.by_ipv6 { ", met by IPv6 where there is any" } else { "" };
+        let _ = writeln!(text, "{public}{meet}, {openers}, {} pairs", of.len());
         times(&mut text, &of);
         said(&mut text, &of);
         each(&mut text, &of);
