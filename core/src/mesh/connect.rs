@@ -333,6 +333,10 @@ impl<const PEERS: usize> Mesh<PEERS> {
             _ if repeated => return,
             _ => {}
         }
+        if self.common_families(place) == [false; 2] {
+            // Neither record told enough when the mediator was asked.
+            return self.rest(place, now, Reason::NoCommonFamily, None);
+        }
         let wait = Duration::from_millis(u64::from(intro.wait_ms)).min(MAX_WAIT);
         let seen = intro.seen.filter(|e| e.scope() == Scope::Public);
         let Some(peer) = self.peers.get_mut(place) else { return };
