@@ -156,7 +156,8 @@ pub(crate) const OPENER_TIMES: [Duration; 3] =
 pub const MAX_OPENER_SERIES: usize = 64;
 /// Openers that a second may bring before they are dropped undeciphered: several attempts' at a time.
 pub(crate) const OPENERS_PER_SECOND: u16 = 256;
-/// A peer's endpoints get the openers of at most [`SERIES_PER_WINDOW`] attempts in this time: three each of 65 B, 43 B/s.
+/// A peer's endpoints get the openers of at most [`SERIES_PER_WINDOW`] attempts in this time: three each of 65 B, 43 B/s, or
+/// four from two IPv6 addresses of ours, 57 B/s.
 pub(crate) const OPENER_WINDOW: Duration = Duration::from_secs(32);
 /// See [`OPENER_WINDOW`]. An effort of [`ROUNDS`] and most of another. It fits three bits.
 pub(crate) const SERIES_PER_WINDOW: u8 = 7;
