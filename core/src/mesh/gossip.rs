@@ -12,7 +12,7 @@ use crate::{
     alarm::Alarm,
     limits::{
         BUCKETS, DIGEST_FIRST, DIGEST_STEADY, MAX_SUMMARY, PUSH_ALL, PUSH_DELAY, PUSH_ON, PUSH_SOME,
-        RECONCILE_SPACING, RECONCILE_TRIES, RECORD_LIFETIME, RECORD_REFRESH, WHOLE_SET,
+        READ_RESTING, RECONCILE_SPACING, RECONCILE_TRIES, RECORD_LIFETIME, RECORD_REFRESH, WHOLE_SET,
     },
     peer::{Held, NOBODY, Peer, Pending, Place},
     record::Claim,
@@ -63,8 +63,12 @@ impl Gossip {
         }
     }
 
-    pub(super) fn next(&self) -> Instant {
-        self.push_at.at().min(self.digest_at.at()).min(self.expiry_at.at())
+    /// What nobody waits for is done when the interface is read anyway, so that it costs no wake-up of its own.
+    pub(super) fn next(&self, reading: Alarm) -> Instant {
+        let slip = |at: Instant| if reading.is_set() { at.max(reading.at()) } else { at };
+        let digest = self.digest_at.at();
+        let digest = if self.digest_interval < READ_RESTING { digest } else { slip(digest) };
+        self.push_at.at().min(digest).min(slip(self.expiry_at.at()))
     }
 
     /// Nothing is due while there is no interface.

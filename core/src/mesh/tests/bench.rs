@@ -48,6 +48,8 @@ pub(super) struct Bench<const N: usize> {
     pub(super) sent: Vec<Sent>,
     /// Openers: where to, how many hops, and their bytes.
     pub(super) openers: Vec<(SocketAddr, Option<u8>, Vec<u8>)>,
+    /// Which of our addresses each of them leaves from.
+    pub(super) opened_from: Vec<Option<IpAddr>>,
     pub(super) events: Vec<Event>,
     pub(super) actions: Vec<(PublicKey, PeerAction)>,
     /// Which actions fail, and how.
@@ -82,6 +84,7 @@ impl<const N: usize> Bench<N> {
             seals_with: 0,
             sent: Vec::new(),
             openers: Vec::new(),
+            opened_from: Vec::new(),
             events: Vec::new(),
             actions: Vec::new(),
             refuse: |_| None,
@@ -110,6 +113,7 @@ impl<const N: usize> Bench<N> {
     pub(super) fn forget(&mut self) {
         self.sent.clear();
         self.openers.clear();
+        self.opened_from.clear();
         self.events.clear();
         self.actions.clear();
     }
@@ -122,7 +126,8 @@ impl<const N: usize> Bench<N> {
         for _ in 0..OUTPUTS {
             match self.mesh.poll(self.now, &mut self.rng, &mut buffer) {
                 Some(Output::Datagram { to, len }) => self.sent(to, &buffer[..len]),
-                Some(Output::Opener { to, len, hops }) => {
+                Some(Output::Opener { from, to, len, hops }) => {
+                    self.opened_from.push(from);
                     self.openers.push((to, hops, buffer[..len].to_vec()));
                 }
                 Some(Output::Peer { key, action }) => self.act(key, action),
