@@ -57,6 +57,10 @@ pub(crate) const MAX_SUMMARY: usize = 64;
 /// reconciliation, which takes 1.5 round trips more.
 pub(crate) const WHOLE_SET: usize = 48;
 
+/// A set larger than that is reconciled at most this often: while hundreds of links come up in the same second, every pair of
+/// them differs, and what differs is on its way. The comparison of digests, half a second later, finds what it was not.
+pub(crate) const RECONCILE_SPACING: Duration = Duration::from_millis(200);
+
 /// Times that a pair of digests is reconciled before the difference is taken to be for good: each side is configured with
 /// peers that the other is not. Not once, since any of the three messages of a reconciliation may be lost.
 pub(crate) const RECONCILE_TRIES: u8 = 4;

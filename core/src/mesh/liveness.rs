@@ -92,7 +92,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             self.set_keepalive(place);
             self.readings.want();
             self.note_degree(now);
-            self.synchronise(place);
+            self.synchronise(place, now);
             self.mediator_appeared(place, now);
             self.schedule_digest(now);
         }

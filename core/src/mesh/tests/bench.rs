@@ -58,6 +58,8 @@ pub(super) struct Bench<const N: usize> {
     pub(super) answering: Vec<usize>,
     /// What the peers say is their digest; the engine's own where it is `None`.
     pub(super) digest: Option<u64>,
+    /// The peers say that they are well connected; they are leaves otherwise, as in a mesh so small they would be.
+    pub(super) well_connected: bool,
     /// The newest record of the engine itself that it has sent.
     pub(super) published: Option<Entry>,
     rng: ChaCha8Rng,
@@ -88,6 +90,7 @@ impl<const N: usize> Bench<N> {
             refuse: |_| None,
             answering: Vec::new(),
             digest: None,
+            well_connected: false,
             published: None,
             rng: ChaCha8Rng::seed_from_u64(1),
         };
@@ -229,7 +232,7 @@ impl<const N: usize> Bench<N> {
             holds: self.published.as_ref().map_or(Order::NONE, |entry| entry.claim.order),
             seen: None,
             hint: self.secrets.get(self.seals_with).map_or(0, SharedKey::hint),
-            flags: 0,
+            flags: if self.well_connected { 0 } else { Hello::LEAF },
         }
     }
 
@@ -346,7 +349,7 @@ fn entries(frames: &[(Kind, Vec<u8>)]) -> Vec<Entry> {
 }
 
 fn number(wanted: &PublicKey) -> usize {
-    (0..16).find(|n| key(*n) == *wanted).expect("a key of ours")
+    (0..=255).find(|n| key(*n) == *wanted).expect("a key of ours")
 }
 
 /// A peer without a session.
