@@ -12,7 +12,7 @@ use embassy_time::{Duration, Instant};
 
 use super::Mesh;
 use crate::{
-    NatClass, Reason, Scope,
+    CandidateKind, NatClass, Reason, Scope,
     limits::{
         ALONE_RETRY, ASK_YIELD, BACKOFF_CONFIGURED, BACKOFF_MAX, BACKOFF_MIN, CROSSED_PAUSE,
         FIRE_PATIENCE_MAX, FIRE_PATIENCE_MIN, FIRES_PER_ROUND, FIRST_CONTACT_YIELD, HELLO_REPEATS,
@@ -20,6 +20,7 @@ use crate::{
         READ_LOST, ROUND_FIRST, ROUND_MAX, ROUND_MIN, ROUNDS, SESSION_DOUBT,
     },
     peer::{NOBODY, Peer, Pending, Phase, Place, Prepare},
+    record::Claim,
     wire::{Intro, IntroNack, Role},
 };
 
@@ -570,13 +571,20 @@ impl<const PEERS: usize> Mesh<PEERS> {
         }
         let again = peer.link.initiator && readds < FIRES_PER_ROUND;
         if again {
-            // The hole that the opener made is there for half a minute: only our initiation or its answer was lost.
+            // The hole that the opener made is there for half a minute: only our initiation or its answer was lost. Or it went
+            // to the wrong place, where no opener has told the right one.
+            if peer.link.kind != CandidateKind::Heard {
+                self.aim(place, false);
+            }
             return self.fire_soon(place, now);
         }
         self.disarm(place);
         let obstacle = self.obstacle(place);
-        // Once with each role is enough where it takes a forgiving filter on one side; behind one NAT there are more paths.
-        let hard = obstacle == Some(Reason::EndpointDependentNat) && !self.same_public_address(place);
+        // Once with each role is enough where it takes a forgiving filter on one side and all paths are tried at a time; behind
+        // one NAT there are more.
+        let hard = obstacle == Some(Reason::EndpointDependentNat)
+            && self.both_have_openers(place)
+            && !self.same_public_address(place);
         let rounds = if hard { 2 } else { ROUNDS };
         if round > 0 && round.is_multiple_of(rounds) {
             return self.give_up(place, now, obstacle.unwrap_or(Reason::NoAnswer));
@@ -590,6 +598,11 @@ impl<const PEERS: usize> Mesh<PEERS> {
             return self.pursue(place, now);
         }
         self.enter(place, Phase::Idle, now.saturating_add(ASK_YIELD));
+    }
+
+    fn both_have_openers(&self, place: Place) -> bool {
+        let claim = self.peers.get(place).and_then(|p| p.held.claim.as_ref());
+        self.openers.allowed && claim.is_some_and(|c| c.has(Claim::OPENERS))
     }
 
     /// What stands between us and a peer that both have been introduced in vain, as far as both know what they are behind: in
@@ -620,6 +633,15 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let failures = u32::from(peer.link.failures.min(8));
         peer.link.failures = peer.link.failures.saturating_add(1);
         peer.link.asked = 0;
+        if failures == 0 && peer.link.via == NOBODY && reason == Reason::NoAnswer {
+            // Nobody introduced us, and who could not at first may have come back meanwhile, as when we have moved and every link
+            // was dead: no waiting then.
+            let began = peer.link.began;
+            if self.peers.iter().any(|(_, p)| p.is_answering() && p.link.since > began) {
+                return self.pursue(place, now);
+            }
+        }
+        let Some(peer) = self.peers.get_mut(place) else { return };
         // Nobody being connected to it yet is mended within seconds; a NAT that stays shut is not.
         let base = if reason == Reason::NotIntroduced { Duration::from_secs(1) } else { BACKOFF_MIN };
         // Where the configuration says that it can be reached, it will be again.
