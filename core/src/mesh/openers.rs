@@ -39,12 +39,27 @@ pub(super) struct Openers {
     pub(super) allowed: bool,
     series: Vec<Series, MAX_OPENER_SERIES>,
     /// A peer was heard from where nobody expected it: it gets one back.
-    reply: Option<(Place, Endpoint)>,
+    pub(super) reply: Option<Single>,
+    /// What the numbers that we have echoed are made of.
+    pub(super) salt: u64,
+    /// Our initiations come to nothing and those of others do not: our clock has gone back, it seems.
+    pub(super) refused: bool,
+    /// Knocks answered in the second that `received_in` is.
+    pub(super) called_back: u8,
     /// Until when the other sides' are expected.
     expected_until: Instant,
     /// How many came in the second that `received_in` is.
     received: u16,
     received_in: u64,
+}
+
+/// One opener.
+#[derive(Clone, Copy)]
+pub(super) struct Single {
+    pub(super) place: Place,
+    pub(super) to: Endpoint,
+    pub(super) attempt: [u8; 4],
+    pub(super) echo: [u8; 4],
 }
 
 /// The openers of one attempt: at each of [`OPENER_TIMES`] one to each candidate.
@@ -58,6 +73,8 @@ struct Series {
     due: bool,
     /// The peer is connected, as far as we know: its openers are sent all the same.
     live: bool,
+    /// They are to be heard by the peer and not only to open our NAT.
+    knock: bool,
 }
 
 impl Series {
@@ -73,6 +90,9 @@ impl Openers {
             allowed: false,
             series: Vec::new(),
             reply: None,
+            salt: 0,
+            refused: false,
+            called_back: 0,
             expected_until: Instant::MIN,
             received: 0,
             received_in: 0,
@@ -86,12 +106,13 @@ impl Openers {
 
     pub(super) fn forget(&mut self, place: Place) {
         self.series.retain(|s| s.place != place);
-        self.reply = self.reply.filter(|(to, _)| *to != place);
+        self.reply = self.reply.filter(|reply| reply.place != place);
     }
 
     pub(super) fn clear(&mut self) {
         self.series.clear();
         self.reply = None;
+        self.refused = false;
         self.expected_until = Instant::MIN;
     }
 }
@@ -107,11 +128,11 @@ impl<const PEERS: usize> Mesh<PEERS> {
         }
     }
 
-    /// Whether an attempt is under way in which the other side's openers tell something. At other times they need not be
-    /// listened for.
+    /// Whether an attempt is under way in which the other side's openers tell something, or somebody may knock who knows where
+    /// we are. At other times they need not be listened for.
     #[must_use]
     pub fn expects_openers(&self, now: Instant) -> bool {
-        self.openers.allowed && now < self.openers.expected_until
+        self.openers.allowed && (now < self.openers.expected_until || self.may_be_known())
     }
 
     /// What looks like an opener has come in at WireGuard's port, from there. It is decrypted in place.
@@ -122,6 +143,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let second = now.as_secs();
         if core::mem::replace(&mut self.openers.received_in, second) != second {
             self.openers.received = 0;
+            self.openers.called_back = 0;
         }
         self.openers.received = self.openers.received.saturating_add(1);
         if self.openers.received > OPENERS_PER_SECOND {
@@ -132,10 +154,18 @@ impl<const PEERS: usize> Mesh<PEERS> {
         };
         let Some(place) = self.peers.find_short(u64::from_be_bytes(opener.from)) else { return };
         let endpoint = Endpoint::from(from);
-        let expected = self.peers.get(place).is_some_and(|p| p.link.attempt == opener.attempt);
-        if expected && self.is_usable(endpoint) {
+        let Some(peer) = self.peers.get(place).filter(|p| p.is_other()) else { return };
+        let expected = peer.link.attempt == opener.attempt;
+        if !self.is_usable(endpoint) {
+            return;
+        }
+        if opener.echo != [0; 4] {
+            self.echo_heard(place, endpoint, &opener, now);
+        } else if expected {
             count(&mut self.counters.heard_openers);
             self.opener_heard(place, endpoint, now);
+        } else {
+            self.knocked(place, endpoint, opener.attempt, now);
         }
     }
 
@@ -156,7 +186,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let link = &mut peer.link;
         if !link.initiator {
             if !known && link.phase == Phase::Opening {
-                self.openers.reply = Some((place, endpoint));
+                let attempt = link.attempt;
+                self.openers.reply = Some(Single { place, to: endpoint, attempt, echo: [0; 4] });
                 self.busy = true;
             }
             return;
@@ -183,6 +214,10 @@ impl<const PEERS: usize> Mesh<PEERS> {
 
     /// Begins to open the way to and from a peer, on all paths.
     pub(super) fn open_paths(&mut self, place: Place, now: Instant) {
+        self.begin_series(place, false, now);
+    }
+
+    pub(super) fn begin_series(&mut self, place: Place, knock: bool, now: Instant) {
         if !self.openers.allowed {
             return;
         }
@@ -194,7 +229,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         }
         let live = peer.is_live();
         self.openers.forget(place);
-        let series = Series { place, began: now, turn: 0, candidate: 0, due: true, live };
+        let series = Series { place, began: now, turn: 0, candidate: 0, due: true, live, knock };
         if self.openers.series.push(series).is_err() {
             // One has to do.
             self.request(place, Pending::OPENER);
@@ -220,21 +255,21 @@ impl<const PEERS: usize> Mesh<PEERS> {
         rng: &mut R,
         buffer: &mut [u8],
     ) -> Option<Output> {
-        if let Some((place, to)) = self.openers.reply.take()
-            && let Some(output) = self.write_opener(place, to, rng, buffer)
+        if let Some(reply) = self.openers.reply.take()
+            && let Some(output) = self.write_opener(reply, false, rng, buffer)
         {
             return Some(output);
         }
         while let Some(at) = self.openers.series.iter().position(|s| s.due) {
             let series = &mut self.openers.series[at];
-            let (place, turn) = (series.place, usize::from(series.candidate));
+            let (place, turn, knock) = (series.place, usize::from(series.candidate), series.knock);
             series.candidate += 1;
             let pending =
                 series.live || self.peers.get(place).is_some_and(|p| p.link.phase.is_being_opened());
             let candidates =
                 if pending { self.candidates(place, false) } else { super::candidates::Candidates::new() };
             if let Some((to, _)) = candidates.get(turn) {
-                if let Some(output) = self.budgeted_opener(place, *to, now, rng, buffer) {
+                if let Some(output) = self.budgeted_opener(place, *to, knock, now, rng, buffer) {
                     return Some(output);
                 }
                 continue;
@@ -262,38 +297,43 @@ impl<const PEERS: usize> Mesh<PEERS> {
         buffer: &mut [u8],
     ) -> Option<Output> {
         let (to, _) = *self.candidates(place, false).first()?;
-        self.budgeted_opener(place, to, now, rng, buffer)
+        self.budgeted_opener(place, to, false, now, rng, buffer)
     }
 
     fn budgeted_opener<R: TryCryptoRng>(
         &mut self,
         place: Place,
         to: Endpoint,
+        knock: bool,
         now: Instant,
         rng: &mut R,
         buffer: &mut [u8],
     ) -> Option<Output> {
-        self.within_budget(place, to, 1, now).then(|| self.write_opener(place, to, rng, buffer))?
+        let link = &self.peers.get(place)?.link;
+        let (attempt, short) = (link.attempt, link.initiator && !knock);
+        let opener = Single { place, to, attempt, echo: [0; 4] };
+        self.within_budget(place, to, 1, now).then(|| self.write_opener(opener, short, rng, buffer))?
     }
 
     fn write_opener<R: TryCryptoRng>(
         &mut self,
-        place: Place,
-        to: Endpoint,
+        opener: Single,
+        short: bool,
         rng: &mut R,
         buffer: &mut [u8],
     ) -> Option<Output> {
+        let Single { place, to, attempt, echo } = opener;
         let from = self.own_key().as_ref().map(PublicKey::short)?.to_be_bytes();
-        let (peer, secret) = self.sealing_for(place)?;
+        let (_, secret) = self.sealing_for(place)?;
         let (magic, sealed) = buffer.split_first_chunk_mut()?;
         *magic = OPENER_MAGIC;
         let mut writer = Writer::new(sealed.get_mut(HEADER..)?);
-        if !writer.frame(Kind::Opener, &Opener { attempt: peer.link.attempt, from }) {
+        if !writer.frame(Kind::Opener, &Opener { attempt, from, echo }) {
             return None;
         }
         let len = writer.len();
         let len = seal::seal(secret, sealed, len, rng).ok()? + OPENER_MAGIC.len();
-        let hops = peer.link.initiator.then_some(SHORT_WAY);
+        let hops = short.then_some(SHORT_WAY);
         count(&mut self.counters.sent_openers);
         Some(Output::Opener { to: to.into(), len, hops })
     }
