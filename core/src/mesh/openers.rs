@@ -10,7 +10,7 @@
 //! "wgmo" | envelope as of any datagram ( one frame: Opener )
 //! ```
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use embassy_time::Instant;
 use heapless::Vec;
@@ -18,7 +18,7 @@ use rand_core::TryCryptoRng;
 
 use super::Mesh;
 use crate::{
-    CandidateKind, Endpoint, Output, PublicKey,
+    CandidateKind, Endpoint, Output, PublicKey, Scope,
     limits::{FIRE_SPACING, MAX_OPENER_SERIES, MAX_READDS, OPENER_TIMES, OPENER_WINDOW, OPENERS_PER_SECOND},
     peer::{Pending, Phase, Place},
     seal::{self, HEADER},
@@ -68,8 +68,9 @@ struct Series {
     began: Instant,
     /// Which of the times is next, or being worked through.
     turn: u8,
-    /// The candidate whose opener is next.
+    /// The candidate whose opener is next, and from which of our addresses.
     candidate: u8,
+    source: u8,
     due: bool,
     /// The peer is connected, as far as we know: its openers are sent all the same.
     live: bool,
@@ -229,7 +230,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         }
         let live = peer.is_live();
         self.openers.forget(place);
-        let series = Series { place, began: now, turn: 0, candidate: 0, due: true, live, knock };
+        let series = Series { place, began: now, turn: 0, candidate: 0, source: 0, due: true, live, knock };
         if self.openers.series.push(series).is_err() {
             // One has to do.
             self.request(place, Pending::OPENER);
@@ -256,27 +257,34 @@ impl<const PEERS: usize> Mesh<PEERS> {
         buffer: &mut [u8],
     ) -> Option<Output> {
         if let Some(reply) = self.openers.reply.take()
-            && let Some(output) = self.write_opener(reply, false, rng, buffer)
+            && let Some(output) = self.write_opener(reply, None, false, rng, buffer)
         {
             return Some(output);
         }
         while let Some(at) = self.openers.series.iter().position(|s| s.due) {
-            let series = &mut self.openers.series[at];
-            let (place, turn, knock) = (series.place, usize::from(series.candidate), series.knock);
-            series.candidate += 1;
+            let series = &self.openers.series[at];
+            let (place, turn, knock) = (series.place, series.turn, series.knock);
+            let (candidate, source) = (usize::from(series.candidate), series.source);
             let pending =
                 series.live || self.peers.get(place).is_some_and(|p| p.link.phase.is_being_opened());
             let candidates =
                 if pending { self.candidates(place, false) } else { super::candidates::Candidates::new() };
-            if let Some((to, _)) = candidates.get(turn) {
-                if let Some(output) = self.budgeted_opener(place, *to, knock, now, rng, buffer) {
+            if let Some((to, _)) = candidates.get(candidate) {
+                let from = self.source(*to, turn, source);
+                let series = &mut self.openers.series[at];
+                let Some(from) = from else {
+                    (series.candidate, series.source) = (series.candidate + 1, 0);
+                    continue;
+                };
+                series.source += 1;
+                if let Some(output) = self.budgeted_opener((place, knock), from, *to, now, rng, buffer) {
                     return Some(output);
                 }
                 continue;
             }
             let series = &mut self.openers.series[at];
             series.turn += 1;
-            series.candidate = 0;
+            (series.candidate, series.source) = (0, 0);
             series.due = false;
             if !pending || usize::from(series.turn) >= OPENER_TIMES.len() {
                 self.openers.series.swap_remove(at);
@@ -288,6 +296,27 @@ impl<const PEERS: usize> Mesh<PEERS> {
         None
     }
 
+    /// The address that the opener to an endpoint leaves from, at one of [`OPENER_TIMES`]; the next one for each `nth`, until
+    /// there is none. `Some(None)` is the one that the system prefers.
+    ///
+    /// A host has several global IPv6 addresses, as a rule a stable and a temporary one. Others may know it by either, and
+    /// a firewall in front of it lets in at one only whom that very one has written to. The first time both open, and then each
+    /// does once more, so that the four of a series are no more than [`OPENER_WINDOW`] has room for.
+    fn source(&self, to: Endpoint, turn: u8, nth: u8) -> Option<Option<IpAddr>> {
+        let global = |a: &&IpAddr| a.is_ipv6() && crate::scope(**a) == Scope::Public;
+        let mut ours = self.local.iter().filter(global).copied();
+        match (ours.next(), ours.next()) {
+            (Some(first), Some(second)) if !to.is_ipv4() && to.scope() == Scope::Public => {
+                match (turn, nth) {
+                    (0 | 1, 0) => Some(Some(first)),
+                    (0, 1) | (2, 0) => Some(Some(second)),
+                    _ => None,
+                }
+            }
+            _ => (nth == 0).then_some(None),
+        }
+    }
+
     /// The only opener that a peer gets for whose series there was no room.
     pub(super) fn single_opener<R: TryCryptoRng>(
         &mut self,
@@ -297,14 +326,14 @@ impl<const PEERS: usize> Mesh<PEERS> {
         buffer: &mut [u8],
     ) -> Option<Output> {
         let (to, _) = *self.candidates(place, false).first()?;
-        self.budgeted_opener(place, to, false, now, rng, buffer)
+        self.budgeted_opener((place, false), None, to, now, rng, buffer)
     }
 
     fn budgeted_opener<R: TryCryptoRng>(
         &mut self,
-        place: Place,
+        (place, knock): (Place, bool),
+        source: Option<IpAddr>,
         to: Endpoint,
-        knock: bool,
         now: Instant,
         rng: &mut R,
         buffer: &mut [u8],
@@ -312,12 +341,14 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let link = &self.peers.get(place)?.link;
         let (attempt, short) = (link.attempt, link.initiator && !knock);
         let opener = Single { place, to, attempt, echo: [0; 4] };
-        self.within_budget(place, to, 1, now).then(|| self.write_opener(opener, short, rng, buffer))?
+        self.within_budget(place, to, 1, now)
+            .then(|| self.write_opener(opener, source, short, rng, buffer))?
     }
 
     fn write_opener<R: TryCryptoRng>(
         &mut self,
         opener: Single,
+        source: Option<IpAddr>,
         short: bool,
         rng: &mut R,
         buffer: &mut [u8],
@@ -335,6 +366,6 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let len = seal::seal(secret, sealed, len, rng).ok()? + OPENER_MAGIC.len();
         let hops = short.then_some(SHORT_WAY);
         count(&mut self.counters.sent_openers);
-        Some(Output::Opener { to: to.into(), len, hops })
+        Some(Output::Opener { from: source, to: to.into(), len, hops })
     }
 }
