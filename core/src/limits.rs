@@ -180,6 +180,14 @@ pub(crate) const OPENERS_PER_SECOND: u16 = 256;
 pub(crate) const OPENER_WINDOW: Duration = Duration::from_secs(32);
 /// See [`OPENER_WINDOW`]. An effort of [`ROUNDS`] and most of another. It fits three bits.
 pub(crate) const SERIES_PER_WINDOW: u8 = 7;
+/// Knocks that are answered in a second. Each answer is as long as what it answers, so that nobody gains by having it sent
+/// elsewhere; a router that has come back needs one or two.
+pub(crate) const CALL_BACKS_PER_SECOND: u8 = 8;
+/// How long whoever knocked and was answered waits to be called: two probes of the other side's at their longest, and a
+/// handshake.
+pub(crate) const CALL_BACK: Duration = Duration::from_secs(2);
+/// A knock's answer is good for so long at the least, and twice that at the most.
+pub(crate) const KNOCK_WINDOW: Duration = Duration::from_secs(4);
 /// WireGuard takes no two initiations of a peer within 20 ms, and rounds their stamps to 17: closer together than this the
 /// second one is lost, and has ended the first.
 pub(crate) const FIRE_SPACING: Duration = Duration::from_millis(50);
@@ -260,6 +268,12 @@ pub(crate) const PACKETS_BURST: u16 = 256;
 
 /// Why a peer is not connected is told once that has stood for this long.
 pub(crate) const WAITING_GRACE: Duration = Duration::from_secs(5);
+
+/// What is made of wake-ups that come late: every step of a handshake takes so much longer, here and, as far as is known,
+/// on the other side. There are three of them, until the initiator hears something.
+pub(crate) const LATE_STEPS: u32 = 3;
+/// However late, an attempt is not given more than this for each step.
+pub(crate) const LATEST: Duration = Duration::from_millis(500);
 
 /// A wake-up that comes so much later than it was asked for means that the machine slept.
 pub(crate) const OVERSLEPT: Duration = Duration::from_secs(15);

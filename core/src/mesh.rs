@@ -10,7 +10,7 @@ use crate::{
     AddPeerError, Counters, Endpoint, Interface, LinkState, NodeStatus, PeerStatus, PublicKey, SharedKey,
     alarm::Alarm,
     limits::{
-        MAX_ANSWERS, MAX_INTRODUCTIONS, MAX_LOCAL_ADDRESSES, MAX_RECENT_PAIRS, MAX_RECONCILIATIONS,
+        LATEST, MAX_ANSWERS, MAX_INTRODUCTIONS, MAX_LOCAL_ADDRESSES, MAX_RECENT_PAIRS, MAX_RECONCILIATIONS,
         MAX_SECRETS, MAX_TELLS, OVERSLEPT, READ_LOST, WAITING_GRACE,
     },
     peer::{NOBODY, Peer, Pending, Phase, Place},
@@ -22,6 +22,7 @@ mod candidates;
 mod connect;
 mod emit;
 mod gossip;
+mod knock;
 mod liveness;
 mod mediate;
 mod observers;
@@ -87,6 +88,8 @@ pub struct Mesh<const PEERS: usize> {
     shots_at: Instant,
     /// Random numbers that nobody is hurt by foreseeing: jitter, whom to compare digests with.
     dice: u64,
+    /// How much later than it was asked for a wake-up came of late: how busy this machine is.
+    late: Duration,
     /// No timer is due before this.
     next: Alarm,
     /// Where the next poll goes on.
@@ -157,6 +160,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             shots: 0,
             shots_at: Instant::MIN,
             dice: 0,
+            late: Duration::from_ticks(0),
             next: Alarm::unset(),
             cursor: 0,
             due: Deque::new(),
@@ -345,8 +349,11 @@ impl<const PEERS: usize> Mesh<PEERS> {
         if self.next.at() > now {
             return;
         }
-        if now.saturating_duration_since(self.next.at()) > OVERSLEPT {
+        let late = now.saturating_duration_since(self.next.at());
+        if late > OVERSLEPT {
             self.wake_up(now);
+        } else {
+            self.late = late.min(LATEST).max(self.late * 7 / 8);
         }
         if !self.leaving {
             for place in 0..self.peers.len() as Place {

@@ -75,7 +75,7 @@ impl Phase {
             // It is given up, or the interface is gone; a session turns out to be there; our Hello is echoed.
             Self::Idle | Self::Mute | Self::Live => true,
             Self::Greeting => !self.is_live(),
-            Self::Presumed => matches!(self, Self::Idle),
+            Self::Presumed => matches!(self, Self::Idle | Self::Mute),
             Self::Probing => matches!(self, Self::Live),
             // A new effort, or the next round of one.
             Self::Asking | Self::Yielding => {
@@ -308,7 +308,8 @@ pub(crate) struct Link {
     pub(crate) echo: [u8; 4],
     /// Who introduced us, or was asked to.
     pub(crate) via: Place,
-    /// While it was connected, `via` told us to initiate a new session with it.
+    /// While it was connected, `via` told us to initiate a new session with it; the peer itself may be that, by a knock from
+    /// `target`.
     pub(crate) summoned: bool,
     /// Mediators asked in this go.
     pub(crate) asked: u8,
@@ -578,7 +579,7 @@ mod tests {
         Greeting I . Y A . F . . . . - L . M
         Live     I . . . . . . . . . . - P M
         Probing  I . . . . . . . . . . L - M
-        Mute     I . Y A W F . O . . G L . -
+        Mute     I P Y A W F . O . . G L . -
     ";
 
     #[test]

@@ -133,13 +133,15 @@ pub(crate) struct IntroReq {
     pub(crate) target: PublicKey,
     /// 1 for the first try; from 2 on roles may be swapped.
     pub(crate) round: u8,
-    /// The sender knows that it has no session with the target, see [`IntroReq::NO_SESSION`].
+    /// [`IntroReq::NO_SESSION`], [`IntroReq::REFUSED`].
     pub(crate) flags: u8,
 }
 
 impl IntroReq {
     /// The sender's WireGuard has no session with the target: waiting for one to be found dead is useless.
     pub(crate) const NO_SESSION: u8 = 1;
+    /// Nobody takes the sender's initiations, it seems: the target is to initiate.
+    pub(crate) const REFUSED: u8 = 2;
 }
 
 /// What a node does in an attempt.
@@ -252,10 +254,12 @@ pub(crate) struct Tell {
 /// "Here I am, on this path." From WireGuard's port to WireGuard's port, outside of any tunnel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Opener {
-    /// The attempt, as the introduction named it.
+    /// The attempt, as the introduction named it; or a number of the sender's own.
     pub(crate) attempt: [u8; 4],
     /// The first eight bytes of the sender's key.
     pub(crate) from: [u8; 8],
+    /// The number in the one that this one answers, or 0.
+    pub(crate) echo: [u8; 4],
 }
 
 /// "Tell me where my next opener comes from."

@@ -160,6 +160,32 @@ fn clocks_that_jump_forward_leave_no_trace() {
     assert_eq!(differ, [], "cargo simulate chaos --clocks right --seed N, and with --clocks forward");
 }
 
+/// A router without a clock of its own boots in 1970. Everybody who knew it takes its initiations for old ones and says nothing,
+/// and takes it for connected, or for quiet where it has said goodbye.
+#[test]
+fn a_router_that_boots_in_1970_is_back_at_once() {
+    for gentle in [false, true] {
+        let mut took = in_parallel(1..21, |seed| {
+            let mut world: World<8> = Cold { seed, ..cold(7, 1) }.world();
+            (0..7).for_each(|node| world.start(node));
+            world.run(Duration::from_millis(5000 + seed * 700));
+            assert_eq!(world.connected(), 7 * 6, "seed {seed}");
+            if gentle {
+                world.stop(4, false);
+            }
+            world.reboot(4, Some(86_400));
+            let (start, step) = (world.now(), Duration::from_millis(10));
+            let back = world.run_while(Duration::from_secs(60), step, |world| world.connected() == 7 * 6);
+            assert!(back, "seed {seed}");
+            assert_eq!(world.violations, [], "seed {seed}");
+            (world.now() - start).as_millis()
+        });
+        took.sort_unstable();
+        println!("gentle: {gentle}; ms: {took:?}");
+        assert!(took.iter().all(|ms| *ms <= 2000), "gentle: {gentle}; ms: {took:?}");
+    }
+}
+
 /// The only node that everybody can reach is gone for an hour: the homes lose nobody else, and it is back soon.
 #[test]
 fn homes_keep_each_other_without_their_only_public_node() {

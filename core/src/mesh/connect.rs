@@ -16,8 +16,8 @@ use crate::{
     limits::{
         ALONE_RETRY, ASK_YIELD, BACKOFF_CONFIGURED, BACKOFF_MAX, BACKOFF_MIN, CROSSED_PAUSE,
         FIRE_PATIENCE_MAX, FIRE_PATIENCE_MIN, FIRES_PER_ROUND, FIRST_CONTACT_YIELD, HELLO_REPEATS,
-        INITIATION_BYTES, MAX_MEDIATORS, MAX_READDS, MAX_WAIT, MEDIATOR_TIMEOUT, NATURAL_CYCLE, PRESUME,
-        READ_LOST, ROUND_FIRST, ROUND_MAX, ROUND_MIN, ROUNDS, SESSION_DOUBT,
+        INITIATION_BYTES, LATE_STEPS, MAX_MEDIATORS, MAX_READDS, MAX_WAIT, MEDIATOR_TIMEOUT, NATURAL_CYCLE,
+        PRESUME, READ_LOST, ROUND_FIRST, ROUND_MAX, ROUND_MIN, ROUNDS, SESSION_DOUBT,
     },
     peer::{NOBODY, Peer, Pending, Phase, Place, Prepare},
     record::Claim,
@@ -179,6 +179,10 @@ impl<const PEERS: usize> Mesh<PEERS> {
             // Both sides may be behind NATs that were open to each other once: no harm is done by knocking.
             self.open_paths(place, now);
         }
+        if self.peers.get(place).is_some_and(|p| p.link.readds > 0) {
+            // Nothing came of the last one: perhaps our clock has gone back, and only the other side can.
+            self.knock(place, now);
+        }
         if yields {
             self.enter(place, Phase::Yielding, now.saturating_add(FIRST_CONTACT_YIELD));
         } else {
@@ -188,7 +192,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
 
     /// Whether somebody may know an endpoint of ours without having been told by us: the peer list, which is usually the
     /// same everywhere, names one for ourselves; or it does not list us and we have a public address.
-    fn may_be_known(&self) -> bool {
+    pub(super) fn may_be_known(&self) -> bool {
         let public = self.local.iter().any(|a| crate::scope(*a) == Scope::Public);
         match self.own_peer() {
             Some(us) => !us.configured.is_empty() || self.own.claim.is_open(),
@@ -408,10 +412,15 @@ impl<const PEERS: usize> Mesh<PEERS> {
 
     /// A live peer that wanted a new session, with us as initiator, is gone from where it was.
     pub(super) fn follow_summons(&mut self, place: Place, now: Instant) {
-        if !self.aim(place, false) {
+        let itself = self.peers.get(place).is_some_and(|p| p.link.via == place);
+        if !itself && !self.aim(place, false) {
             return self.pursue(place, now);
         }
         let Some(peer) = self.peers.get_mut(place) else { return };
+        if itself {
+            // It has said from where it knocked.
+            (peer.link.via, peer.link.summoned) = (NOBODY, false);
+        }
         peer.link.round = 1;
         peer.link.readds = 0;
         peer.link.initiator = true;
@@ -477,6 +486,13 @@ impl<const PEERS: usize> Mesh<PEERS> {
     pub(super) fn fire_patience(&self, place: Place) -> Duration {
         let rtt = self.peers.get(place).map_or(UNKNOWN_RTT, |p| p.link.rtt_or(UNKNOWN_RTT));
         (rtt + rtt / 2 + Duration::from_millis(100)).clamp(FIRE_PATIENCE_MIN, FIRE_PATIENCE_MAX)
+            + self.slowness()
+    }
+
+    /// What a busy machine adds to the time that a handshake takes. A second initiation would not only be for nothing: it
+    /// ends the handshake that is under way.
+    fn slowness(&self) -> Duration {
+        self.late * LATE_STEPS
     }
 
     /// How long a round lasts, when a round trip takes so long.
@@ -519,7 +535,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
     }
 
     fn fired_timeout(&mut self, place: Place, now: Instant) {
-        let patience = self.fire_patience(place);
+        let (patience, slowness) = (self.fire_patience(place), self.slowness());
         let Some(peer) = self.peers.get_mut(place) else { return };
         let link = &mut peer.link;
         let fired = link.fired;
@@ -528,7 +544,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         // thought; without a mediator nothing is known of it.
         let fires = u32::from(link.readds.max(1));
         let length = if link.via == NOBODY {
-            (ROUND_FIRST * (1 << (fires - 1).min(4))).min(ROUND_MAX)
+            (ROUND_FIRST * (1 << (fires - 1).min(4)) + slowness).min(ROUND_MAX)
         } else {
             patience * fires.min(4)
         };

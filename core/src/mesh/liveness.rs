@@ -9,7 +9,7 @@ use crate::{
         ENOUGH_UNANSWERED, HELLO_REPEATS, KEEPALIVE, KEEPALIVE_SENDER, PROBE_MAX, PROBE_MIN, PROBES,
         SESSION_DOUBT, SILENT_BUSY, SILENT_IDLE, SILENT_SENDER, SILENT_UNGUARDED,
     },
-    peer::{Peer, Pending, Phase, Place},
+    peer::{NOBODY, Peer, Pending, Phase, Place},
 };
 
 impl<const PEERS: usize> Mesh<PEERS> {
@@ -72,9 +72,14 @@ impl<const PEERS: usize> Mesh<PEERS> {
         }
         link.token = [0; 4];
         link.summoned = false;
+        if link.via == place {
+            link.via = NOBODY;
+        }
         peer.view.rx_changed = now;
         let was_live = link.phase.is_live();
         if !was_live {
+            // What we have initiated was taken, if there was nothing else that it can have come of.
+            self.openers.refused &= !link.initiator || link.fired == Instant::MIN;
             link.since = now;
             link.reason = None;
             link.told = None;
@@ -135,7 +140,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
             if peer.good.first() != Some(&endpoint) {
                 peer.remember_good(endpoint);
             }
-            peer.link.target = Some(endpoint);
+            if !peer.link.summoned || peer.link.via != place {
+                peer.link.target = Some(endpoint);
+            }
         }
         let view = &peer.view;
         let silent = now.saturating_duration_since(view.rx_changed);
@@ -198,6 +205,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let silent = now.saturating_duration_since(peer.view.rx_changed);
         let doubtful = peer.view.present && (peer.link.phase == Phase::Presumed || silent < SILENT_BUSY);
         let link = &mut peer.link;
+        let summoned = core::mem::take(&mut link.summoned) && (was_live || link.via == place);
+        let doubtful = doubtful && !(summoned && link.via == place);
         link.reason = Some(reason);
         link.began = now;
         link.token = [0; 4];
@@ -213,7 +222,6 @@ impl<const PEERS: usize> Mesh<PEERS> {
             peer.sees_us_at = None;
         }
         let via = peer.link.via;
-        let summoned = core::mem::take(&mut peer.link.summoned) && was_live;
         peer.held.first_hand = false;
         self.enter(place, Phase::Idle, Instant::MAX);
         if was_live {
@@ -221,7 +229,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             self.note_degree(now);
             self.refresh_own_soon(now);
         }
-        if summoned && self.peers.get(via).is_some_and(Peer::is_live) {
+        if summoned && (via == place || self.peers.get(via).is_some_and(Peer::is_live)) {
             return self.follow_summons(place, now);
         }
         self.pursue(place, now);

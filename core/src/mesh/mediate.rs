@@ -173,7 +173,11 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let (a_hard, b_hard) = (a_nat == NatClass::EndpointDependent, b_nat == NatClass::EndpointDependent);
         // From the second round on a firewall is reckoned with where there is no NAT.
         let first = request.round <= 1;
-        let (asker_initiates, listen) = if request.flags & IntroReq::NO_SESSION != 0 && b_open && first {
+        let refused = request.flags & IntroReq::REFUSED != 0 && first && !a_hard;
+        let (asker_initiates, listen) = if refused {
+            // The other side's WireGuard takes nothing from it, and it does from the other side.
+            (false, false)
+        } else if request.flags & IntroReq::NO_SESSION != 0 && b_open && first {
             (true, true)
         } else if a_open != b_open {
             (b_open, first)
@@ -229,6 +233,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
     pub(super) fn intro_request(&self, place: Place) -> Option<IntroReq> {
         let peer = self.peers.get(place)?;
         let flags = if peer.view.stamp == 0 { IntroReq::NO_SESSION } else { 0 };
+        let flags = flags | if self.openers.refused { IntroReq::REFUSED } else { 0 };
         Some(IntroReq { target: peer.key, round: peer.link.round.saturating_add(1), flags })
     }
 

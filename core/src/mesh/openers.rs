@@ -42,14 +42,29 @@ pub(super) struct Openers {
     pub(super) allowed: bool,
     series: Vec<Series, MAX_OPENER_SERIES>,
     /// A peer was heard from where nobody expected it: it gets one back.
-    reply: Option<(Place, Endpoint)>,
+    pub(super) reply: Option<Single>,
     /// What live peers are to be told of where their openers came from.
     pub(super) observed: Deque<(Place, Observed), MAX_OBSERVED>,
+    /// What the numbers that we have echoed are made of.
+    pub(super) salt: u64,
+    /// Our initiations come to nothing and those of others do not: our clock has gone back, it seems.
+    pub(super) refused: bool,
+    /// Knocks answered in the second that `received_in` is.
+    pub(super) called_back: u8,
     /// Until when the other sides' are expected.
     expected_until: Instant,
     /// How many came in the second that `received_in` is.
     received: u16,
     received_in: u64,
+}
+
+/// One opener.
+#[derive(Clone, Copy)]
+pub(super) struct Single {
+    pub(super) place: Place,
+    pub(super) to: Endpoint,
+    pub(super) attempt: [u8; 4],
+    pub(super) echo: [u8; 4],
 }
 
 /// The openers of one attempt: at each of [`OPENER_TIMES`] one to each candidate.
@@ -64,8 +79,31 @@ struct Series {
     due: bool,
     /// The peer is connected, as far as we know: its openers are sent all the same.
     live: bool,
-    /// Only to candidates of this family: IPv4 or not.
-    only: Option<bool>,
+    purpose: Purpose,
+}
+
+/// What a series of openers is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To open the NATs on the way, ours at least.
+    Open,
+    /// To be heard by a peer that does not expect us, wherever it may be.
+    Knock,
+    /// To be told by a live peer where they come from, in this family.
+    Observe {
+        /// IPv4, else IPv6.
+        v4: bool,
+    },
+}
+
+impl Purpose {
+    /// Whether such an opener goes to this candidate.
+    fn concerns(self, candidate: Endpoint) -> bool {
+        match self {
+            Self::Open | Self::Knock => true,
+            Self::Observe { v4 } => candidate.is_ipv4() == v4,
+        }
+    }
 }
 
 impl Series {
@@ -82,6 +120,9 @@ impl Openers {
             series: Vec::new(),
             reply: None,
             observed: Deque::new(),
+            salt: 0,
+            refused: false,
+            called_back: 0,
             expected_until: Instant::MIN,
             received: 0,
             received_in: 0,
@@ -95,7 +136,7 @@ impl Openers {
 
     pub(super) fn forget(&mut self, place: Place) {
         self.series.retain(|s| s.place != place);
-        self.reply = self.reply.filter(|(to, _)| *to != place);
+        self.reply = self.reply.filter(|reply| reply.place != place);
     }
 
     pub(super) fn forget_place(&mut self, place: Place) {
@@ -107,6 +148,7 @@ impl Openers {
         self.series.clear();
         self.reply = None;
         self.observed.clear();
+        self.refused = false;
         self.expected_until = Instant::MIN;
     }
 }
@@ -122,11 +164,11 @@ impl<const PEERS: usize> Mesh<PEERS> {
         }
     }
 
-    /// Whether an attempt is under way in which the other side's openers tell something. At other times they need not be
-    /// listened for.
+    /// Whether an attempt is under way in which the other side's openers tell something, or somebody may knock who knows where
+    /// we are. At other times they need not be listened for.
     #[must_use]
     pub fn expects_openers(&self, now: Instant) -> bool {
-        self.openers.allowed && now < self.openers.expected_until
+        self.openers.allowed && (now < self.openers.expected_until || self.may_be_known())
     }
 
     /// What looks like an opener has come in at WireGuard's port, from there. It is decrypted in place.
@@ -137,6 +179,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let second = now.as_secs();
         if core::mem::replace(&mut self.openers.received_in, second) != second {
             self.openers.received = 0;
+            self.openers.called_back = 0;
         }
         self.openers.received = self.openers.received.saturating_add(1);
         if self.openers.received > OPENERS_PER_SECOND {
@@ -147,10 +190,18 @@ impl<const PEERS: usize> Mesh<PEERS> {
         };
         let Some(place) = self.peers.find_short(u64::from_be_bytes(opener.from)) else { return };
         let endpoint = Endpoint::from(from);
-        let expected = self.peers.get(place).is_some_and(|p| p.link.attempt == opener.attempt);
-        if expected && self.is_usable(endpoint) {
+        let Some(peer) = self.peers.get(place).filter(|p| p.is_other()) else { return };
+        let expected = peer.link.attempt == opener.attempt;
+        if !self.is_usable(endpoint) {
+            return;
+        }
+        if opener.echo != [0; 4] {
+            self.echo_heard(place, endpoint, &opener, now);
+        } else if expected {
             count(&mut self.counters.heard_openers);
             self.opener_heard(place, endpoint, now);
+        } else {
+            self.knocked(place, endpoint, opener.attempt, now);
         }
     }
 
@@ -174,7 +225,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let link = &mut peer.link;
         if !link.initiator {
             if !known && link.phase == Phase::Opening {
-                self.openers.reply = Some((place, endpoint));
+                let attempt = link.attempt;
+                self.openers.reply = Some(Single { place, to: endpoint, attempt, echo: [0; 4] });
                 self.busy = true;
             }
             return;
@@ -201,15 +253,15 @@ impl<const PEERS: usize> Mesh<PEERS> {
 
     /// Begins to open the way to and from a peer, on all paths.
     pub(super) fn open_paths(&mut self, place: Place, now: Instant) {
-        self.begin_series(place, None, now);
+        self.begin_series(place, Purpose::Open, now);
     }
 
     /// Sends a live peer openers in the family of that endpoint, once it has had the time to listen.
     pub(super) fn open_way(&mut self, place: Place, to: Endpoint, now: Instant) {
-        self.begin_series(place, Some(to.is_ipv4()), now);
+        self.begin_series(place, Purpose::Observe { v4: to.is_ipv4() }, now);
     }
 
-    fn begin_series(&mut self, place: Place, only: Option<bool>, now: Instant) {
+    pub(super) fn begin_series(&mut self, place: Place, purpose: Purpose, now: Instant) {
         if !self.openers.allowed {
             return;
         }
@@ -221,10 +273,10 @@ impl<const PEERS: usize> Mesh<PEERS> {
         }
         let live = peer.is_live();
         self.openers.forget(place);
-        let began = if only.is_some() { now.saturating_add(OBSERVE_LEAD) } else { now };
-        let due = only.is_none();
-        let series = Series { place, began, turn: 0, candidate: 0, source: 0, due, live, only };
-        if self.openers.series.push(series).is_err() && only.is_none() {
+        let observe = matches!(purpose, Purpose::Observe { .. });
+        let began = if observe { now.saturating_add(OBSERVE_LEAD) } else { now };
+        let series = Series { place, began, turn: 0, candidate: 0, source: 0, due: !observe, live, purpose };
+        if self.openers.series.push(series).is_err() && !observe {
             // One has to do.
             self.request(place, Pending::OPENER);
         }
@@ -250,20 +302,20 @@ impl<const PEERS: usize> Mesh<PEERS> {
         rng: &mut R,
         buffer: &mut [u8],
     ) -> Option<Output> {
-        if let Some((place, to)) = self.openers.reply.take()
-            && let Some(output) = self.write_opener(place, None, to, rng, buffer)
+        if let Some(reply) = self.openers.reply.take()
+            && let Some(output) = self.write_opener(reply, None, false, rng, buffer)
         {
             return Some(output);
         }
         while let Some(at) = self.openers.series.iter().position(|s| s.due) {
             let series = &self.openers.series[at];
-            let (place, turn, candidate, source, only) =
-                (series.place, series.turn, usize::from(series.candidate), series.source, series.only);
+            let (place, turn, purpose) = (series.place, series.turn, series.purpose);
+            let (candidate, source) = (usize::from(series.candidate), series.source);
             let pending =
                 series.live || self.peers.get(place).is_some_and(|p| p.link.phase.is_being_opened());
             let candidates =
                 if pending { self.candidates(place, false) } else { super::candidates::Candidates::new() };
-            let wanted = |e: &Endpoint| only.is_none_or(|v4| e.is_ipv4() == v4);
+            let wanted = |e: &Endpoint| purpose.concerns(*e);
             if let Some((to, _)) = candidates.iter().filter(|(e, _)| wanted(e)).nth(candidate) {
                 let from = self.source(*to, turn, source);
                 let series = &mut self.openers.series[at];
@@ -272,7 +324,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
                     continue;
                 };
                 series.source += 1;
-                if let Some(output) = self.budgeted_opener(place, from, *to, now, rng, buffer) {
+                if let Some(output) = self.budgeted_opener((place, purpose), from, *to, now, rng, buffer) {
                     return Some(output);
                 }
                 continue;
@@ -321,40 +373,46 @@ impl<const PEERS: usize> Mesh<PEERS> {
         buffer: &mut [u8],
     ) -> Option<Output> {
         let (to, _) = *self.candidates(place, false).first()?;
-        self.budgeted_opener(place, None, to, now, rng, buffer)
+        self.budgeted_opener((place, Purpose::Open), None, to, now, rng, buffer)
     }
 
     fn budgeted_opener<R: TryCryptoRng>(
         &mut self,
-        place: Place,
-        from: Option<IpAddr>,
+        (place, purpose): (Place, Purpose),
+        source: Option<IpAddr>,
         to: Endpoint,
         now: Instant,
         rng: &mut R,
         buffer: &mut [u8],
     ) -> Option<Output> {
-        self.within_budget(place, to, 1, now).then(|| self.write_opener(place, from, to, rng, buffer))?
+        let peer = self.peers.get(place)?;
+        let attempt = peer.link.attempt;
+        let short = peer.link.initiator && !peer.is_live() && purpose == Purpose::Open;
+        let opener = Single { place, to, attempt, echo: [0; 4] };
+        self.within_budget(place, to, 1, now)
+            .then(|| self.write_opener(opener, source, short, rng, buffer))?
     }
 
     fn write_opener<R: TryCryptoRng>(
         &mut self,
-        place: Place,
+        opener: Single,
         source: Option<IpAddr>,
-        to: Endpoint,
+        short: bool,
         rng: &mut R,
         buffer: &mut [u8],
     ) -> Option<Output> {
+        let Single { place, to, attempt, echo } = opener;
         let from = self.own_key().as_ref().map(PublicKey::short)?.to_be_bytes();
-        let (peer, secret) = self.sealing_for(place)?;
+        let (_, secret) = self.sealing_for(place)?;
         let (magic, sealed) = buffer.split_first_chunk_mut()?;
         *magic = OPENER_MAGIC;
         let mut writer = Writer::new(sealed.get_mut(HEADER..)?);
-        if !writer.frame(Kind::Opener, &Opener { attempt: peer.link.attempt, from }) {
+        if !writer.frame(Kind::Opener, &Opener { attempt, from, echo }) {
             return None;
         }
         let len = writer.len();
         let len = seal::seal(secret, sealed, len, rng).ok()? + OPENER_MAGIC.len();
-        let hops = (peer.link.initiator && !peer.is_live()).then_some(SHORT_WAY);
+        let hops = short.then_some(SHORT_WAY);
         count(&mut self.counters.sent_openers);
         Some(Output::Opener { from: source, to: to.into(), len, hops })
     }

@@ -158,8 +158,8 @@ fn golden_introductions() {
 
 #[test]
 fn golden_opener() {
-    let opener = Opener { attempt: [9, 8, 7, 6], from: [1, 2, 3, 4, 5, 6, 7, 8] };
-    golden(Kind::Opener, &opener, "0d 0c00 09080706 0102030405060708");
+    let opener = Opener { attempt: [9, 8, 7, 6], from: [1, 2, 3, 4, 5, 6, 7, 8], echo: [5, 4, 3, 2] };
+    golden(Kind::Opener, &opener, "0d 1000 09080706 0102030405060708 05040302");
 }
 
 #[test]
@@ -395,7 +395,7 @@ proptest! {
         same(&IntroReq { target: a, round: x, flags: y })?;
         same(&Intro { attempt: token, round: x, role: y, wait_ms, rtt_ms, about: b, seen, flags: z })?;
         same(&IntroNack { target: c, reason: z, retry_ms: wait_ms })?;
-        same(&Opener { attempt: token, from: id })?;
+        same(&Opener { attempt: token, from: id, echo: token })?;
         same(&Ask { token, asker: a, to: b, about: c })?;
         same(&Tell { token, asker: a, teller: b, about: c, state: x, reason: y, endpoint: seen, since_s })?;
     }

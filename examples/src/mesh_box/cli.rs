@@ -321,11 +321,12 @@ fn run(mut options: Options) -> Result<bool, BoxError> {
     } else if repeat > 1 {
         let time = |ms: Option<f64>| ms.map_or_else(|| "never".into(), |ms| format!("{ms:.0} ms"));
         print(&format!(
-            "{} of {} runs complete; all pairs: median {}, 95th percentile {}\n",
+            "{} of {} runs complete; all pairs: median {}, 95th percentile {}; {}\n",
             summary.complete,
             summary.runs,
             time(summary.all_ms_p50),
-            time(summary.all_ms_p95)
+            time(summary.all_ms_p95),
+            summary.initiations
         ));
     }
     Ok(complete)

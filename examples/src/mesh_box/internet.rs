@@ -6,13 +6,14 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use embassy_time::Instant;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
+use super::initiations::{Initiations, is_initiation};
 use crate::virtual_internet::{HostId, Internet, ip};
 
 /// How many packets are read from one node before the others have their turn.
@@ -23,19 +24,38 @@ type Command = Box<dyn FnOnce(&mut Internet<Vec<u8>>) + Send>;
 /// A running internet; it ends when this is dropped.
 pub(crate) struct LiveInternet {
     commands: Option<Sender<Command>>,
+    initiations: Arc<Mutex<Initiations>>,
     wake: Arc<OwnedFd>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl LiveInternet {
-    /// Starts it between these nodes: the host of each and the packet end of its wan.
-    pub(crate) fn start(internet: Internet<Vec<u8>>, wans: Vec<(HostId, File)>) -> io::Result<Self> {
+    /// Starts it between these nodes: the host of each and the packet end of its wan, in the order in which `initiations`
+    /// counts what they send.
+    pub(super) fn start(
+        internet: Internet<Vec<u8>>,
+        wans: Vec<(HostId, File)>,
+        initiations: Initiations,
+    ) -> io::Result<Self> {
         let (commands, receiver) = channel();
         let wake = Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?);
-        let running =
-            Running { internet, wans, receiver, wake: Arc::clone(&wake), start: std::time::Instant::now() };
+        let initiations = Arc::new(Mutex::new(initiations));
+        let running = Running {
+            internet,
+            wans: wans.into_iter().enumerate().map(|(node, (host, wan))| Wan { node, host, wan }).collect(),
+            initiations: Arc::clone(&initiations),
+            receiver,
+            wake: Arc::clone(&wake),
+            start: std::time::Instant::now(),
+        };
         let thread = std::thread::Builder::new().name("internet".into()).spawn(move || running.run())?;
-        Ok(Self { commands: Some(commands), wake, thread: Some(thread) })
+        Ok(Self { commands: Some(commands), initiations, wake, thread: Some(thread) })
+    }
+
+    /// Looks at the count of handshake initiations, or begins it anew.
+    pub(super) fn initiations<R>(&self, act: impl FnOnce(&mut Initiations) -> R) -> R {
+        // Numbers, which a panic elsewhere leaves whole.
+        act(&mut self.initiations.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Looks at or changes the internet between two packets. `None` if its thread has ended.
@@ -69,9 +89,16 @@ impl Drop for LiveInternet {
     }
 }
 
+struct Wan {
+    node: usize,
+    host: HostId,
+    wan: File,
+}
+
 struct Running {
     internet: Internet<Vec<u8>>,
-    wans: Vec<(HostId, File)>,
+    wans: Vec<Wan>,
+    initiations: Arc<Mutex<Initiations>>,
     receiver: Receiver<Command>,
     wake: Arc<OwnedFd>,
     start: std::time::Instant,
@@ -111,7 +138,7 @@ impl Running {
     /// Sleeps until a packet comes, one is due, or somebody wakes us. 0 is the waker, the others follow.
     fn wait(&self) -> io::Result<Vec<usize>> {
         let mut fds = vec![PollFd::from_borrowed_fd(self.wake.as_fd(), PollFlags::IN)];
-        fds.extend(self.wans.iter().map(|(_, wan)| PollFd::new(wan, PollFlags::IN)));
+        fds.extend(self.wans.iter().map(|wan| PollFd::new(&wan.wan, PollFlags::IN)));
         let timeout = self.internet.poll_timeout().map(|due| {
             let micros = due.as_micros().saturating_sub(self.now().as_micros());
             let (seconds, micros) = (micros / 1_000_000, micros % 1_000_000);
@@ -126,7 +153,7 @@ impl Running {
 
     /// Takes packets from one node. An error means that its interface is gone for good.
     fn read(&mut self, now: Instant, at: usize, buffer: &mut [u8]) -> io::Result<()> {
-        let (host, wan) = &mut self.wans[at];
+        let Wan { node, host, wan } = &mut self.wans[at];
         for _ in 0..BATCH {
             let length = match wan.read(buffer) {
                 Ok(length) => length,
@@ -135,6 +162,9 @@ impl Running {
             };
             // What is neither UDP nor an echo (router solicitations, reports) goes no further, as on most networks.
             if let Ok(header) = ip::parse(&buffer[..length]) {
+                if let Some(datagram) = ip::udp_payload(&buffer[..length]).filter(|it| is_initiation(it)) {
+                    self.initiations.lock().unwrap_or_else(PoisonError::into_inner).note(*node, datagram);
+                }
                 self.internet.send(now, *host, header, buffer[..length].to_vec());
             }
         }
@@ -147,7 +177,7 @@ impl Running {
             if ip::rewrite(&mut delivered.payload, &delivered.header).is_err() {
                 continue;
             }
-            if let Some((_, wan)) = self.wans.iter_mut().find(|(host, _)| *host == delivered.to) {
+            if let Some(Wan { wan, .. }) = self.wans.iter_mut().find(|wan| wan.host == delivered.to) {
                 // A full queue or an interface that is down loses packets, as it would elsewhere.
                 let _ = wan.write(&delivered.payload);
             }

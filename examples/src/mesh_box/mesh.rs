@@ -8,6 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::error::BoxError;
+use super::initiations::Initiations;
 use super::internet::LiveInternet;
 use super::node::Node;
 use super::plan::{MeshConfig, Plan, wan_addresses};
@@ -61,8 +62,9 @@ impl Mesh {
         }
         let echoes = vec![vec![None; nodes.len()]; nodes.len()];
         let possible = plan.possible();
-        let internet =
-            LiveInternet::start(plan.internet, wans).map_err(BoxError::io("start the virtual internet"))?;
+        let initiations = Initiations::new(plan.nodes.iter().map(|node| node.private_key.public()));
+        let internet = LiveInternet::start(plan.internet, wans, initiations)
+            .map_err(BoxError::io("start the virtual internet"))?;
         let mut mesh = Self {
             internet,
             nodes,
@@ -227,7 +229,8 @@ impl Mesh {
         let since_zero = |at: &u64| Duration::from_nanos(at.saturating_sub(self.zero));
         let pairs = self.echoes.iter().map(|row| row.iter().map(|at| at.as_ref().map(since_zero)).collect());
         let names = self.nodes.iter().map(|node| node.plan().name.clone()).collect();
-        Outcome { names, pairs: pairs.collect(), possible: self.possible.clone() }
+        let initiations = self.internet.initiations(|seen| seen.counts());
+        Outcome { names, pairs: pairs.collect(), possible: self.possible.clone(), initiations }
     }
 
     /// What every daemon has used, in the order of the nodes.
@@ -279,6 +282,7 @@ impl Mesh {
     }
 
     fn forget_echoes(&mut self) {
+        self.internet.initiations(Initiations::forget);
         self.echoes.iter_mut().flatten().for_each(|echo| *echo = None);
         self.missing = self.possible.iter().flatten().filter(|possible| **possible).count();
     }

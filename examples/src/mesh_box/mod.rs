@@ -27,6 +27,7 @@ mod device;
 mod error;
 mod figures;
 mod flood;
+mod initiations;
 mod internet;
 mod key;
 mod launch;
@@ -58,7 +59,7 @@ pub use self::plan::{
     CONFIG_PATH, GOSSIP_PORT, LISTEN_PORT, MeshConfig, NatKind, NodePlan, Underlay, UnknownNat,
 };
 pub use self::protocol::Usage;
-pub use self::report::{Explained, Idle, Outcome, Run, Step, Summary};
+pub use self::report::{Explained, Idle, Initiations, Outcome, Run, Step, Summary};
 pub use self::scenario::{Scenario, Trial};
 pub use self::table::Table;
 pub use self::wireguard::{INTERFACE, PeerStatus, PeerUpdate, WireGuardKind};

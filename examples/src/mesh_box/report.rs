@@ -17,6 +17,8 @@ pub struct Outcome {
     pub pairs: Vec<Vec<Option<Duration>>>,
     /// Whether theory allows the pair at all: two endpoint-dependent NATs cannot be punched. The diagonal is false.
     pub possible: Vec<Vec<bool>>,
+    /// Handshake initiations that left a node for another, NATs passed or not, by sender, then by whom they are for.
+    pub initiations: Vec<Vec<u32>>,
 }
 
 impl Outcome {
@@ -67,6 +69,20 @@ impl Outcome {
         self.time_to(self.total_possible()).filter(|_| self.is_complete())
     }
 
+    /// How many initiations each pair has cost that theory allows, both ways together.
+    #[must_use]
+    pub fn pair_initiations(&self) -> Vec<u32> {
+        let mut pairs = Vec::new();
+        for (from, row) in self.initiations.iter().enumerate() {
+            for (to, sent) in row.iter().enumerate().take(from) {
+                if self.possible[from][to] || self.possible[to][from] {
+                    pairs.push(sent + self.initiations[to][from]);
+                }
+            }
+        }
+        pairs
+    }
+
     /// The same where nothing is expected of the pairs of one node.
     #[must_use]
     pub fn without(mut self, node: usize) -> Self {
@@ -93,6 +109,41 @@ impl Outcome {
     }
 }
 
+/// How many handshake initiations crossed the wire for each pair of nodes, both ways and lost ones included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Initiations {
+    /// Median.
+    pub p50: u32,
+    /// 99th percentile (nearest rank).
+    pub p99: u32,
+    /// The most that one pair needed.
+    pub most: u32,
+}
+
+impl Initiations {
+    /// From the numbers of all pairs.
+    #[must_use]
+    pub fn new(mut pairs: Vec<u32>) -> Self {
+        pairs.sort_unstable();
+        let rank = |percent: usize| {
+            let rank = (pairs.len() * percent).div_ceil(100).max(1);
+            pairs.get(rank - 1).copied().unwrap_or(0)
+        };
+        Self { p50: rank(50), p99: rank(99), most: rank(100) }
+    }
+}
+
+/// Without a line end.
+impl fmt::Display for Initiations {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "initiations of a pair: median {}, 99th percentile {}, most {}",
+            self.p50, self.p99, self.most
+        )
+    }
+}
+
 /// Something that was measured of a mesh: that it comes up, or comes back.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Step {
@@ -110,6 +161,8 @@ pub struct Step {
     pub all_ms: Option<f64>,
     /// The first possible pairs without one, at most 20.
     pub missing: Vec<String>,
+    /// What the possible pairs have cost, until then.
+    pub initiations: Initiations,
 }
 
 impl Step {
@@ -124,6 +177,7 @@ impl Step {
             half_ms: outcome.time_to_half().map(ms),
             all_ms: outcome.time_to_all().map(ms),
             missing: outcome.missing().into_iter().take(20).collect(),
+            initiations: Initiations::new(outcome.pair_initiations()),
         }
     }
 }
@@ -134,7 +188,7 @@ impl fmt::Display for Step {
         let time = |time: Option<f64>| time.map_or_else(|| "never".into(), |ms| format!("{ms:.0} ms"));
         write!(
             formatter,
-            "{}/{} pairs{}, half in {}, all in {}",
+            "{}/{} pairs{}, half in {}, all in {}; {}",
             self.pairs_connected,
             self.pairs_total,
             match self.pairs_total - self.pairs_possible {
@@ -143,6 +197,7 @@ impl fmt::Display for Step {
             },
             time(self.half_ms),
             time(self.all_ms),
+            self.initiations,
         )
     }
 }
@@ -240,6 +295,8 @@ pub struct Run {
     pub pair_ms: Vec<Vec<Option<f64>>>,
     /// The nodes' names.
     pub nodes: Vec<String>,
+    /// Handshake initiations of each pair that theory allows, both ways, in no order that matters.
+    pub pair_initiations: Vec<u32>,
 }
 
 impl Run {
@@ -264,6 +321,7 @@ impl Run {
             daemons,
             pair_ms: outcome.pairs.iter().map(|row| row.iter().map(|time| time.map(ms)).collect()).collect(),
             nodes: outcome.names.clone(),
+            pair_initiations: outcome.pair_initiations(),
         }
     }
 
@@ -339,6 +397,8 @@ pub struct Summary {
     pub half_ms_p50: Option<f64>,
     /// 95th percentile of it.
     pub half_ms_p95: Option<f64>,
+    /// What the pairs of all runs have cost.
+    pub initiations: Initiations,
 }
 
 impl Summary {
@@ -354,6 +414,9 @@ impl Summary {
             all_ms_p95: percentile(&all, 95),
             half_ms_p50: percentile(&half, 50),
             half_ms_p95: percentile(&half, 95),
+            initiations: Initiations::new(
+                runs.iter().flat_map(|run| &run.pair_initiations).copied().collect(),
+            ),
         }
     }
 }
@@ -380,7 +443,8 @@ mod tests {
         let pairs = times.iter().map(|row| row.iter().map(|ms| ms.map(Duration::from_millis)).collect());
         let names = ["a", "b", "c"].map(String::from).to_vec();
         let possible = (0..3).map(|from| (0..3).map(|to| from != to).collect()).collect();
-        Outcome { names, pairs: pairs.collect(), possible }
+        let initiations = vec![vec![0; 3]; 3];
+        Outcome { names, pairs: pairs.collect(), possible, initiations }
     }
 
     #[test]
@@ -404,6 +468,21 @@ mod tests {
         part.possible[2][0] = false;
         assert_eq!((part.total_possible(), part.missing()), (4, vec![]));
         assert_eq!(part.time_to_all(), Some(Duration::from_millis(60)));
+    }
+
+    #[test]
+    fn initiations_are_counted_over_pairs_that_can_be() {
+        let mut part = outcome([[None; 3]; 3]);
+        part.initiations = vec![vec![0, 1, 9], vec![1, 0, 0], vec![9, 1, 0]];
+        part.possible[0][2] = false;
+        part.possible[2][0] = false;
+        assert_eq!(part.pair_initiations(), [2, 1]);
+        let of = |pairs: &[u32]| Initiations::new(pairs.to_vec());
+        assert_eq!(of(&[]), Initiations::default());
+        assert_eq!(of(&[5, 1, 1, 2]), Initiations { p50: 1, p99: 5, most: 5 });
+        let mut many = vec![1; 199];
+        many.push(7);
+        assert_eq!(of(&many), Initiations { p50: 1, p99: 1, most: 7 });
     }
 
     #[test]

@@ -84,7 +84,7 @@ mod tests {
         let mut pairs = vec![vec![None; nodes]; nodes];
         pairs[0][1] = Some(Duration::from_millis(321));
         let possible = vec![vec![true; nodes]; nodes];
-        Outcome { names, pairs, possible }
+        Outcome { names, pairs, possible, initiations: vec![vec![0; nodes]; nodes] }
     }
 
     #[test]

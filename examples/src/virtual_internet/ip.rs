@@ -183,6 +183,13 @@ pub fn parse(packet: &[u8]) -> Result<Header, ParseError> {
     fields(packet, &at).ok_or(ParseError::Truncated)
 }
 
+/// What a raw packet carries as UDP; `None` for anything else.
+#[must_use]
+pub fn udp_payload(packet: &[u8]) -> Option<&[u8]> {
+    let at = layout(packet).ok().filter(|at| at.proto == Proto::Udp)?;
+    packet.get(at.transport + 8..at.end)
+}
+
 fn fields(packet: &[u8], at: &Layout) -> Option<Header> {
     let (src, dst, ttl): (IpAddr, IpAddr, u8) = if at.v6 {
         (v6_at(packet, 8)?.into(), v6_at(packet, 24)?.into(), *packet.get(7)?)

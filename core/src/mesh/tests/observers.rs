@@ -192,7 +192,7 @@ fn an_announced_opener_is_answered_once() {
     let token = [4, 3, 2, 1];
     let from: SocketAddr = "198.51.100.7:4321".parse().expect("an endpoint");
     let hear = |bench: &mut Bench<8>, n: usize, attempt| {
-        let opener = Opener { attempt, from: key(n).short().to_be_bytes() };
+        let opener = Opener { attempt, from: key(n).short().to_be_bytes(), echo: [0; 4] };
         let sealed = bench.datagram(|writer| writer.frame(Kind::Opener, &opener));
         let mut opener = [&OPENER_MAGIC[..], &sealed].concat();
         bench.mesh.handle_opener(bench.now, from, &mut opener);

@@ -62,6 +62,8 @@ struct Measured {
     summary: Summary,
     budget_percentile: Option<u8>,
     budget_ms: Option<u32>,
+    /// It is a cold start: what a pair costs in handshake initiations is told of these.
+    cold: bool,
     /// Time to all pairs of each run; `null` for one that did not come so far.
     all_ms: Vec<Option<f64>>,
     /// Of the runs where daemons were asked for it: the reasons given for pairs that cannot be connected, and when the
@@ -211,6 +213,7 @@ impl Measured {
             summary: Summary::new(runs),
             budget_percentile: row.budget.map(|Budget { percentile, .. }| percentile),
             budget_ms: row.budget.map(|Budget { ms, .. }| ms),
+            cold: row.trial.scenario.is_cold_start(),
             all_ms: runs.iter().map(Run::time_ms).collect(),
             explained_ms: explained().map(|explained| explained.all_ms).collect(),
             explained_budget_ms: row.explained_ms,
