@@ -182,7 +182,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
         } else if a_open != b_open {
             (b_open, first)
         } else if a_hard != b_hard {
-            (a_hard, false)
+            // What a node knows of its NAT may be wrong: those who came in by a mapping that was there already see it there too,
+            // and one that gives every destination another port looks as if it did not. So, after two rounds, the other way.
+            (a_hard != (request.round % 4 == 3), false)
         } else {
             // The lower key opens; the next time the other.
             let swap = request.round.is_multiple_of(2);
