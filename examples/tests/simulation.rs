@@ -30,6 +30,14 @@ fn matrix_of_all_kinds_of_hosts() {
         meetings.iter().filter(|m| !m.agrees()).take(10).map(|m| format!("{m:?}")).collect();
     assert!(wrong.is_empty(), "not as the oracle says:\n{}", wrong.join("\n"));
 
+    // Raw sockets or not, and whatever the NATs: one effort of a few rounds, without the pause after it.
+    let slow: Vec<String> = meetings
+        .iter()
+        .filter(|m| m.up.is_some_and(|up| up > Duration::from_secs(5)))
+        .map(|m| format!("{m:?}"))
+        .collect();
+    assert!(slow.is_empty(), "more than five seconds:\n{}", slow.join("\n"));
+
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/simulation/matrix.txt");
     let table = matrix::table(&meetings);
     if std::env::var_os("WGAUTOMESH_BLESS").is_some_and(|value| value == "1") {
