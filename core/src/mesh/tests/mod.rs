@@ -2,6 +2,7 @@
 
 mod bench;
 mod datagrams;
+mod knock;
 mod meeting;
 mod net;
 mod observers;

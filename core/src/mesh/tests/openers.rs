@@ -130,6 +130,11 @@ fn without_leave_there_are_none_and_wireguard_opens() {
 fn the_initiator_fires_at_the_path_on_which_it_hears_the_other() {
     let heard: SocketAddr = "203.0.113.99:7".parse().expect("an endpoint");
     let mut bench = introduced();
+    // Behind a NAT, where nobody knocks.
+    bench.mesh.handle_local_addresses(bench.now, &[IpAddr::from([192, 168, 1, 10])]);
+    bench.advance(Duration::from_secs(3));
+    bench.forget();
+    assert!(!bench.mesh.expects_openers(bench.now));
     bench.hear_one(1, Kind::Intro, &intro(Role::Initiate));
     assert!(bench.mesh.expects_openers(bench.now));
     bench.advance(Duration::from_millis(20));
