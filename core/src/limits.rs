@@ -186,6 +186,9 @@ pub(crate) const CALL_BACKS_PER_SECOND: u8 = 8;
 /// How long whoever knocked and was answered waits to be called: two probes of the other side's at their longest, and a
 /// handshake.
 pub(crate) const CALL_BACK: Duration = Duration::from_secs(2);
+/// Whoever fires and knocks at the same time knocks so much later: an answer that came before the handshake's would have both
+/// sides initiate, where the first fire was lost only because the other side had not been told of us yet.
+pub(crate) const KNOCK_LEAD: Duration = Duration::from_millis(100);
 /// A knock's answer is good for so long at the least, and twice that at the most.
 pub(crate) const KNOCK_WINDOW: Duration = Duration::from_secs(4);
 /// WireGuard takes no two initiations of a peer within 20 ms, and rounds their stamps to 17: closer together than this the

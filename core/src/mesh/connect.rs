@@ -165,7 +165,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         if !self.aim(place, true) {
             return self.rest(place, now, Reason::NoEndpoint, None);
         }
-        let yields = self.is_lower(place) && self.may_be_known();
+        let yields = self.yields(place);
         let alone = self.connected() == 0
             && self.peers.get(place).is_some_and(|p| p.link.readds == 0 && !p.good.is_empty());
         let Some(peer) = self.peers.get_mut(place) else { return };
@@ -188,6 +188,11 @@ impl<const PEERS: usize> Mesh<PEERS> {
         } else {
             self.fire_soon(place, now);
         }
+    }
+
+    /// Whether at first contact the other side goes first.
+    pub(super) fn yields(&self, place: Place) -> bool {
+        self.is_lower(place) && self.may_be_known()
     }
 
     /// Whether somebody may know an endpoint of ours without having been told by us: the peer list, which is usually the
@@ -491,7 +496,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
 
     /// What a busy machine adds to the time that a handshake takes. A second initiation would not only be for nothing: it
     /// ends the handshake that is under way.
-    fn slowness(&self) -> Duration {
+    pub(super) fn slowness(&self) -> Duration {
         self.late * LATE_STEPS
     }
 

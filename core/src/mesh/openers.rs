@@ -20,8 +20,8 @@ use super::Mesh;
 use crate::{
     CandidateKind, Endpoint, Output, PublicKey, Scope,
     limits::{
-        FIRE_SPACING, MAX_OBSERVED, MAX_OPENER_SERIES, MAX_READDS, OBSERVE_LEAD, OPENER_TIMES, OPENER_WINDOW,
-        OPENERS_PER_SECOND,
+        FIRE_SPACING, KNOCK_LEAD, MAX_OBSERVED, MAX_OPENER_SERIES, MAX_READDS, OBSERVE_LEAD, OPENER_TIMES,
+        OPENER_WINDOW, OPENERS_PER_SECOND,
     },
     peer::{Pending, Phase, Place},
     seal::{self, HEADER},
@@ -274,8 +274,15 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let live = peer.is_live();
         self.openers.forget(place);
         let observe = matches!(purpose, Purpose::Observe { .. });
-        let began = if observe { now.saturating_add(OBSERVE_LEAD) } else { now };
-        let series = Series { place, began, turn: 0, candidate: 0, source: 0, due: !observe, live, purpose };
+        let began = match purpose {
+            Purpose::Open => now,
+            // We fire later still, unless we are answered.
+            Purpose::Knock if self.yields(place) => now,
+            Purpose::Knock => now.saturating_add(KNOCK_LEAD + self.slowness()),
+            Purpose::Observe { .. } => now.saturating_add(OBSERVE_LEAD),
+        };
+        let due = began <= now;
+        let series = Series { place, began, turn: 0, candidate: 0, source: 0, due, live, purpose };
         if self.openers.series.push(series).is_err() && !observe {
             // One has to do.
             self.request(place, Pending::OPENER);

@@ -11,7 +11,9 @@ use super::{
 };
 use crate::{
     Duration, Instant, LinkState, OPENER_MAGIC, PeerAction, PublicKey,
-    limits::{CALL_BACK, CALL_BACKS_PER_SECOND, FIRE_PATIENCE_MIN, KNOCK_WINDOW, LATE_STEPS, LATEST},
+    limits::{
+        CALL_BACK, CALL_BACKS_PER_SECOND, FIRE_PATIENCE_MIN, KNOCK_LEAD, KNOCK_WINDOW, LATE_STEPS, LATEST,
+    },
     peer::{NOBODY, Phase},
     seal,
     testing::{Counting, at},
@@ -314,6 +316,33 @@ fn knocking() -> (Bench<4>, [u8; 4]) {
     assert!(!fired(&bench).is_empty());
     bench.forget();
     (bench, number)
+}
+
+/// Two nodes boot together, and the first initiation finds a WireGuard that has not been told of us: the second is all that it
+/// takes, and must not be crossed by one that a knock has called for.
+#[test]
+fn a_handshake_under_way_has_its_time_before_we_knock() {
+    for session in [false, true] {
+        let mut bench = Bench::connected(2, [1]);
+        // Behind a NAT: nobody else goes first.
+        bench.mesh.handle_local_addresses(bench.now, &[IpAddr::from([192, 168, 1, 10])]);
+        bench.mesh.allow_openers(bench.now, true);
+        bench.advance(Duration::from_secs(3));
+        bench.forget();
+        bench.mesh.set_configured_endpoints(bench.now, &key(2), &[there()]);
+        bench.poll();
+        while fired(&bench).iter().flatten().count() < 2 {
+            bench.advance(Duration::from_millis(1));
+        }
+        assert_eq!(take_openers(&mut bench), []);
+        bench.advance(KNOCK_LEAD - Duration::from_millis(20));
+        assert_eq!(take_openers(&mut bench), []);
+        if session {
+            bench.connect(2);
+        }
+        bench.advance(Duration::from_millis(100));
+        assert_eq!(take_openers(&mut bench).is_empty(), session);
+    }
 }
 
 #[test]
