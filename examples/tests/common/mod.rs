@@ -9,6 +9,7 @@ use wgautomesh_examples::mesh_box::{BoxError, Mesh, MeshConfig, build_daemon};
 /// Far above what a mesh needs; a test that waits for it has failed.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 /// The signal that ends a daemon.
+#[allow(dead_code, reason = "not every file of tests ends one")]
 pub(crate) const TERM: i32 = 15;
 
 /// The daemon, built once for all tests of a file, as the tests themselves are: without a release's long link.
