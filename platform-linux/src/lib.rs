@@ -14,6 +14,7 @@ pub mod resolve;
 pub mod rng;
 mod rtnl;
 mod run;
+pub mod store;
 pub mod watch;
 pub mod wireguard;
 

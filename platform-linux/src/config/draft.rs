@@ -174,11 +174,6 @@ impl Draft {
 
     /// What is accepted and does nothing in this version.
     fn note_inactive(&self, report: &mut Report) {
-        if let Field::Given(Located { at, .. }) = self.persist_file {
-            let what =
-                "is accepted but not active in this version: known endpoints are not kept over a reboot";
-            report.note(at, "persist_file", Fault::new(what, ""));
-        }
         if let Field::Given(Located { value: true, at }) = self.lan_discovery {
             let what =
                 "is accepted but not active in this version: peers on the same LAN are not looked for there";

@@ -13,7 +13,7 @@
 //! | `gossip_port` | required | UDP port of the gossip inside the mesh, the same on every node |
 //! | `gossip_secret` | one of these two | the secret all nodes share |
 //! | `gossip_secret_file` | | a file that holds it; line ends at its end are not part of the secret |
-//! | `persist_file` | optional | accepted, not active yet |
+//! | `persist_file` | optional | where to keep what was learned over a restart; without it nothing is kept |
 //! | `lan_discovery` | optional | accepted, not active yet |
 //! | `upnp_forward_external_port` | optional | accepted, not active yet |
 //! | `ipv6` | optional | of a fork; IPv6 is always on here |
@@ -99,7 +99,7 @@ impl Config {
         &self.secret
     }
 
-    /// Where to keep what was learned over a restart.
+    /// Where to keep what was learned over a restart; nothing is kept where it is not given.
     pub fn persist_file(&self) -> Option<&Path> {
         self.persist_file.as_deref()
     }

@@ -6,6 +6,7 @@
 //! the mesh.
 
 mod daemon;
+mod memory;
 mod names;
 mod report;
 mod signals;
@@ -35,10 +36,12 @@ use crate::{
     net::{Tunnel, opener::RawOpeners},
     resolve::{self, Resolver},
     rng::SysRng,
+    store::FileStore,
     watch::Rtnetlink,
     wireguard::System,
 };
 use daemon::{Daemon, Parts, Ready};
+use memory::Memory;
 use names::Names;
 use signals::{Signals, Wish};
 
@@ -126,6 +129,10 @@ pub fn run<const PEERS: usize>(config: &Config, mesh: &mut Mesh<PEERS>) -> Resul
         openers,
         rng: SysRng,
         resolver,
+        memory: match config.persist_file() {
+            Some(path) => Memory::load(Box::new(FileStore::new(path)), path, now),
+            None => Memory::none(),
+        },
     };
     let node = Node { interface: interface.into(), gossip_port: config.gossip_port().get(), started: now };
     let peers = config.peers().len();

@@ -21,6 +21,7 @@ use wgautomesh_core::{Instant, Interface, Mesh, PeerAction, PublicKey, SharedKey
 use super::{
     Node, RunError,
     daemon::{Daemon, Parts, Ready, Stack},
+    memory::Memory,
     names::Names,
 };
 
@@ -218,6 +219,7 @@ fn daemon<'m>(mesh: &'m mut Mesh<4>, world: &Shared) -> TestDaemon<'m> {
         openers: world.clone(),
         rng: Counter(0),
         resolver: Resolver::new(at(0), [], Arc::new(look_up)).expect("eventfd"),
+        memory: Memory::none(),
     };
     let node = Node { interface: "wg0".into(), gossip_port: 1666, started: at(0) };
     Daemon::new(mesh, node, Names::default(), parts)
