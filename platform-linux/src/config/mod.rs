@@ -17,6 +17,7 @@
 //! | `lan_discovery` | optional | accepted, not active yet |
 //! | `upnp_forward_external_port` | optional | accepted, not active yet |
 //! | `ipv6` | optional | of a fork; IPv6 is always on here |
+//! | `peers_from_interface` | optional | the peers of the interface belong to the mesh too; new here |
 //! | `[[peers]]` `pubkey` | required | the peer's public key |
 //! | `[[peers]]` `address` | required | its address inside the mesh, IPv4 or IPv6 |
 //! | `[[peers]]` `endpoint` | optional | where it can be reached: `ip:port`, `[ipv6]:port` or `name:port` |
@@ -80,6 +81,7 @@ pub struct Config {
     persist_file: Option<PathBuf>,
     lan_discovery: bool,
     upnp_forward_external_port: Option<NonZeroU16>,
+    peers_from_interface: bool,
     peers: Vec<Peer>,
 }
 
@@ -112,6 +114,11 @@ impl Config {
     /// The external port to ask the router for.
     pub fn upnp_forward_external_port(&self) -> Option<NonZeroU16> {
         self.upnp_forward_external_port
+    }
+
+    /// Whether the peers of the interface belong to the mesh, besides those of [`peers`](Self::peers).
+    pub fn peers_from_interface(&self) -> bool {
+        self.peers_from_interface
     }
 
     /// The peers: keys and addresses are each unique, and there are no more than the capacity the configuration was

@@ -207,7 +207,7 @@ fn syntax(message: &str, line: &str) -> Fault {
     Fault::new(format!("not TOML: {message}"), fix)
 }
 
-const TOP_KEYS: [&str; 9] = [
+const TOP_KEYS: [&str; 10] = [
     "interface",
     "gossip_port",
     "gossip_secret",
@@ -216,6 +216,7 @@ const TOP_KEYS: [&str; 9] = [
     "lan_discovery",
     "upnp_forward_external_port",
     "ipv6",
+    "peers_from_interface",
     "peers",
 ];
 const PEER_KEYS: [&str; 4] = ["pubkey", "address", "endpoint", "name"];
@@ -262,6 +263,9 @@ impl<'t> Walk<'_, 't> {
                 "lan_discovery" => draft.lan_discovery = self.boolean("lan_discovery", value),
                 "upnp_forward_external_port" => {
                     draft.upnp_forward_external_port = self.port("upnp_forward_external_port", value);
+                }
+                "peers_from_interface" => {
+                    draft.peers_from_interface = self.boolean("peers_from_interface", value);
                 }
                 "ipv6" => draft.ipv6 = self.boolean("ipv6", value),
                 "peers" => draft.peers = self.peers(value),

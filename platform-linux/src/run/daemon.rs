@@ -24,7 +24,7 @@ use wgautomesh_core::{
     limits::MAX_DATAGRAM,
 };
 
-use super::{Node, RunError, memory::Memory, names::Names, report, status};
+use super::{Node, RunError, adopt::Adopted, memory::Memory, names::Names, report, status};
 use crate::{
     control::status::Status,
     net::opener::{Openers, Source},
@@ -58,6 +58,7 @@ pub(super) struct Parts<W, A, S, O, R> {
     pub(super) rng: R,
     pub(super) resolver: Resolver,
     pub(super) memory: Memory,
+    pub(super) adopted: Adopted,
 }
 
 /// What to wait on.
@@ -254,10 +255,12 @@ where
     /// Looks whether the interface is there, and tells the engine if that has changed.
     fn look(&mut self, now: Instant) -> Result<(), RunError> {
         self.link.retry_at = None;
-        match self.parts.wireguard.read() {
+        let Parts { wireguard, openers, memory, adopted, .. } = &mut self.parts;
+        match wireguard.read() {
             Ok(snapshot) => {
                 let interface = snapshot.interface();
-                self.parts.openers.set_source(source(snapshot));
+                openers.set_source(source(snapshot));
+                adopted.take(now, self.mesh, &mut self.names, memory, snapshot);
                 self.found(now, interface);
                 Ok(())
             }
@@ -269,12 +272,14 @@ where
     fn read(&mut self, now: Instant) -> Result<(), RunError> {
         // A second time only if the first shows another interface than the engine knows.
         for _ in 0..2 {
-            let snapshot = match self.parts.wireguard.read() {
+            let Parts { wireguard, openers, memory, adopted, .. } = &mut self.parts;
+            let snapshot = match wireguard.read() {
                 Ok(snapshot) => snapshot,
                 Err(error) => return self.not_found(now, error),
             };
             let interface = snapshot.interface();
-            self.parts.openers.set_source(source(snapshot));
+            openers.set_source(source(snapshot));
+            adopted.take(now, self.mesh, &mut self.names, memory, snapshot);
             if self.link.up == Some(interface) {
                 self.mesh.begin_reading();
                 for (reading, allowed_ips) in snapshot.peers() {

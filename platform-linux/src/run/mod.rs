@@ -5,6 +5,7 @@
 //! there, when to look for it again, what to say in the log. Whatever fails is said once and tried again; it never stops
 //! the mesh.
 
+mod adopt;
 mod daemon;
 mod memory;
 mod names;
@@ -40,6 +41,7 @@ use crate::{
     watch::Rtnetlink,
     wireguard::System,
 };
+use adopt::Adopted;
 use daemon::{Daemon, Parts, Ready};
 use memory::Memory;
 use names::Names;
@@ -133,6 +135,7 @@ pub fn run<const PEERS: usize>(config: &Config, mesh: &mut Mesh<PEERS>) -> Resul
             Some(path) => Memory::load(Box::new(FileStore::new(path)), path, now),
             None => Memory::none(),
         },
+        adopted: Adopted::new(config),
     };
     let node = Node { interface: interface.into(), gossip_port: config.gossip_port().get(), started: now };
     let peers = config.peers().len();
