@@ -8,6 +8,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod import;
 pub mod log;
 pub mod net;
 pub mod resolve;

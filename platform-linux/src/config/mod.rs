@@ -45,6 +45,12 @@ mod tests;
 pub mod fuzzing {
     use super::{Report, toml};
 
+    /// Whether a daemon would start with these bytes.
+    pub fn is_accepted(bytes: &[u8]) -> bool {
+        let mut report = Report::new("fuzz.toml");
+        toml::parse(bytes, &mut report).and_then(|draft| draft.finish(16, &mut report)).is_some()
+    }
+
     /// Does with some bytes what [`super::load`] does with those of a file, and checks what must always hold.
     pub fn check(bytes: &[u8]) {
         let mut report = Report::new("fuzz.toml");

@@ -104,7 +104,7 @@ pub(super) fn parse(bytes: &[u8], report: &mut Report) -> Option<Draft> {
     let text = decode(bytes, report)?;
     if looks_like_wg_quick(text) {
         let what = "this is a wg-quick file (INI), which configures WireGuard itself; wgautomesh has a file of its own";
-        let fix = "keep this one for wg-quick and write a TOML file with interface, gossip_port, a secret and [[peers]]";
+        let fix = "keep this one for wg-quick; `wgautomesh import` prints the TOML for it";
         report.add(Severity::Error, None, "", Fault::new(what, fix));
         return None;
     }
