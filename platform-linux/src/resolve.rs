@@ -227,7 +227,8 @@ fn alternate(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let first = addresses.first().is_some_and(SocketAddr::is_ipv4);
     let (mut ones, mut others): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|a| a.is_ipv4() == first);
     let mut all = Vec::with_capacity(ones.len() + others.len());
-    (ones.reverse(), others.reverse());
+    ones.reverse();
+    others.reverse();
     while !(ones.is_empty() && others.is_empty()) {
         all.extend(ones.pop().into_iter().chain(others.pop()));
     }

@@ -2,18 +2,12 @@
 
 mod support;
 
-use core::{net::SocketAddr, time::Duration};
-use std::{
-    fs,
-    net::UdpSocket,
-    process::Command,
-    sync::{
-        Arc,
-        atomic::{AtomicU8, Ordering},
-    },
-    thread,
-    time::Instant,
+use core::{
+    net::SocketAddr,
+    sync::atomic::{AtomicU8, Ordering},
+    time::Duration,
 };
+use std::{fs, net::UdpSocket, process::Command, sync::Arc, thread, time::Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use support::{add_address, in_namespaces, index, set_up};
