@@ -43,11 +43,16 @@ fn change_v6(kind: u16, device: u32, last: u8, valid: u32, preferred: u32) {
     assert_eq!(try_rtnetlink(kind, flags, &body), Ok(()));
 }
 
-/// Whether the addresses may have changed, from what the kernel says by itself.
+/// Whether the kernel says by itself that the addresses may have changed; of links it says something at any time.
 fn changed(watch: &mut Rtnetlink) -> bool {
     let timeout = Timespec::try_from(Duration::from_secs(20)).expect("a short time");
-    poll(&mut [PollFd::from_borrowed_fd(watch.fd(), PollFlags::IN)], Some(&timeout)).expect("poll");
-    watch.changes().addresses
+    while poll(&mut [PollFd::from_borrowed_fd(watch.fd(), PollFlags::IN)], Some(&timeout)).expect("poll") > 0
+    {
+        if watch.changes().addresses {
+            return true;
+        }
+    }
+    false
 }
 
 fn addresses(watch: &mut Rtnetlink) -> Vec<String> {
