@@ -25,6 +25,7 @@ mod gossip;
 mod knock;
 mod liveness;
 mod mediate;
+mod memory;
 mod observers;
 mod openers;
 mod own;
@@ -48,11 +49,12 @@ pub use tell::{Answer, AskError};
 /// It owns no socket, no clock and no memory but its own. Its caller tells it what happened and does what it says:
 ///
 /// - **Getters** take `&self`: [`peers`](Self::peers), [`node`](Self::node), [`counters`](Self::counters),
-///   [`poll_timeout`](Self::poll_timeout).
+///   [`poll_timeout`](Self::poll_timeout), [`stored_records`](Self::stored_records).
 /// - **What came in**: [`handle_interface`](Self::handle_interface),
 ///   [`handle_local_addresses`](Self::handle_local_addresses), [`handle_datagram`](Self::handle_datagram),
 ///   [`begin_reading`](Self::begin_reading) … [`end_reading`](Self::end_reading),
-///   [`handle_action_error`](Self::handle_action_error), [`handle_timeout`](Self::handle_timeout).
+///   [`handle_action_error`](Self::handle_action_error), [`handle_stored_record`](Self::handle_stored_record),
+///   [`handle_timeout`](Self::handle_timeout).
 /// - **Commands**: [`set_secrets`](Self::set_secrets), [`add_peer`](Self::add_peer),
 ///   [`remove_peer`](Self::remove_peer), [`set_configured_endpoints`](Self::set_configured_endpoints),
 ///   [`ask`](Self::ask), [`shutdown`](Self::shutdown).
@@ -116,6 +118,8 @@ struct News {
     dropped: bool,
     dropped_told: u32,
     dropped_told_at: Instant,
+    /// What is worth storing has changed.
+    store: bool,
     report_at: Alarm,
     /// When peers that are still not connected are told about.
     waiting_at: Alarm,
@@ -154,6 +158,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 dropped: false,
                 dropped_told: 0,
                 dropped_told_at: Instant::MIN,
+                store: false,
                 report_at: Alarm::unset(),
                 waiting_at: Alarm::unset(),
             },
@@ -228,6 +233,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             self.own.place = None;
         }
         self.live -= usize::from(self.peers.get(place).is_some_and(Peer::is_live));
+        self.news.store |= self.peers.get(place).is_some_and(|p| !p.good.is_empty());
         self.forget_place(place);
         self.peers.remove(place);
         self.rehash();

@@ -45,6 +45,9 @@ pub enum Output {
     /// [`crate::Mesh::handle_reading`] per peer, [`crate::Mesh::end_reading`]. Without an answer the engine asks again
     /// after a second.
     ReadInterface,
+    /// What is worth keeping over a restart has changed. Take it from [`crate::Mesh::stored_records`] and store it; there is no
+    /// hurry, and no need to do it each time.
+    Store,
     /// Something happened that a person may want to know.
     Event(Event),
 }

@@ -8,12 +8,14 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod import;
 pub mod log;
 pub mod net;
 pub mod resolve;
 pub mod rng;
 mod rtnl;
 mod run;
+pub mod store;
 pub mod watch;
 pub mod wireguard;
 

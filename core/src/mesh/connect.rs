@@ -48,7 +48,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             // WireGuard has talked to it, perhaps before our restart: a Hello is cheaper than a session.
             peer.link.rx_at = peer.view.rx;
             if let Some(endpoint) = peer.view.endpoint {
-                peer.remember_good(endpoint);
+                self.remember(place, endpoint);
             }
             self.enter(place, Phase::Presumed, now.saturating_add(PRESUME));
             self.request(place, Pending::HELLO);
@@ -762,7 +762,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             Phase::Idle if moved => {
                 link.rx_at = view.rx;
                 if let Some(endpoint) = view.endpoint {
-                    peer.remember_good(endpoint);
+                    self.remember(place, endpoint);
                 }
                 let at = now.saturating_add(NATURAL_CYCLE);
                 self.enter(place, Phase::Idle, at);

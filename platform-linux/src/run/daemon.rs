@@ -24,7 +24,7 @@ use wgautomesh_core::{
     limits::MAX_DATAGRAM,
 };
 
-use super::{Node, RunError, names::Names, report, status};
+use super::{Node, RunError, adopt::Adopted, memory::Memory, names::Names, report, status};
 use crate::{
     control::status::Status,
     net::opener::{Openers, Source},
@@ -57,6 +57,8 @@ pub(super) struct Parts<W, A, S, O, R> {
     pub(super) openers: O,
     pub(super) rng: R,
     pub(super) resolver: Resolver,
+    pub(super) memory: Memory,
+    pub(super) adopted: Adopted,
 }
 
 /// What to wait on.
@@ -118,6 +120,9 @@ where
     /// The first turn.
     pub(super) fn start(&mut self, now: Instant) -> Result<(), RunError> {
         self.mesh.allow_openers(now, self.parts.openers.allowed());
+        for record in self.parts.memory.records() {
+            self.mesh.handle_stored_record(now, record);
+        }
         self.look(now)?;
         if self.link.up.is_none() {
             self.read_addresses(now);
@@ -127,7 +132,9 @@ where
 
     /// When [`Self::turn`] is to be called at the latest.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let timeouts = [self.mesh.poll_timeout(), self.parts.resolver.poll_timeout(), self.link.retry_at];
+        let Parts { resolver, memory, .. } = &self.parts;
+        let timeouts =
+            [self.mesh.poll_timeout(), resolver.poll_timeout(), memory.poll_timeout(), self.link.retry_at];
         timeouts.into_iter().flatten().min()
     }
 
@@ -176,15 +183,18 @@ where
         if self.mesh.poll_timeout().is_some_and(|at| at <= now) {
             self.mesh.handle_timeout(now, &mut self.parts.rng);
         }
-        self.carry_out(now)
+        self.carry_out(now)?;
+        self.parts.memory.handle(now, self.mesh);
+        Ok(())
     }
 
-    /// Says goodbye. What fails now is nobody's concern any more.
+    /// Says goodbye, and writes down what is worth it. What fails now is nobody's concern any more.
     pub(super) fn stop(&mut self, now: Instant) {
         self.mesh.shutdown();
         if let Err(error) = self.carry_out(now) {
             log::debug!("{error}");
         }
+        self.parts.memory.finish(self.mesh);
     }
 
     pub(super) fn status(&self, now: Instant) -> Status {
@@ -199,6 +209,7 @@ where
                 Output::Opener { from, to, len, hops } => self.send_opener(from, to, hops, len),
                 Output::Peer { key, action } => self.apply(now, &key, &action),
                 Output::ReadInterface => self.read(now)?,
+                Output::Store => self.parts.memory.note_change(),
                 Output::Event(event) => self.tell(now, &event),
                 // The enum may grow.
                 other => log::debug!("not carried out: {other:?}"),
@@ -244,10 +255,12 @@ where
     /// Looks whether the interface is there, and tells the engine if that has changed.
     fn look(&mut self, now: Instant) -> Result<(), RunError> {
         self.link.retry_at = None;
-        match self.parts.wireguard.read() {
+        let Parts { wireguard, openers, memory, adopted, .. } = &mut self.parts;
+        match wireguard.read() {
             Ok(snapshot) => {
                 let interface = snapshot.interface();
-                self.parts.openers.set_source(source(snapshot));
+                openers.set_source(source(snapshot));
+                adopted.take(now, self.mesh, &mut self.names, memory, snapshot);
                 self.found(now, interface);
                 Ok(())
             }
@@ -259,12 +272,14 @@ where
     fn read(&mut self, now: Instant) -> Result<(), RunError> {
         // A second time only if the first shows another interface than the engine knows.
         for _ in 0..2 {
-            let snapshot = match self.parts.wireguard.read() {
+            let Parts { wireguard, openers, memory, adopted, .. } = &mut self.parts;
+            let snapshot = match wireguard.read() {
                 Ok(snapshot) => snapshot,
                 Err(error) => return self.not_found(now, error),
             };
             let interface = snapshot.interface();
-            self.parts.openers.set_source(source(snapshot));
+            openers.set_source(source(snapshot));
+            adopted.take(now, self.mesh, &mut self.names, memory, snapshot);
             if self.link.up == Some(interface) {
                 self.mesh.begin_reading();
                 for (reading, allowed_ips) in snapshot.peers() {

@@ -5,7 +5,9 @@
 //! there, when to look for it again, what to say in the log. Whatever fails is said once and tried again; it never stops
 //! the mesh.
 
+mod adopt;
 mod daemon;
+mod memory;
 mod names;
 mod report;
 mod signals;
@@ -35,10 +37,13 @@ use crate::{
     net::{Tunnel, opener::RawOpeners},
     resolve::{self, Resolver},
     rng::SysRng,
+    store::FileStore,
     watch::Rtnetlink,
     wireguard::System,
 };
+use adopt::Adopted;
 use daemon::{Daemon, Parts, Ready};
+use memory::Memory;
 use names::Names;
 use signals::{Signals, Wish};
 
@@ -126,6 +131,11 @@ pub fn run<const PEERS: usize>(config: &Config, mesh: &mut Mesh<PEERS>) -> Resul
         openers,
         rng: SysRng,
         resolver,
+        memory: match config.persist_file() {
+            Some(path) => Memory::load(Box::new(FileStore::new(path)), path, now),
+            None => Memory::none(),
+        },
+        adopted: Adopted::new(config),
     };
     let node = Node { interface: interface.into(), gossip_port: config.gossip_port().get(), started: now };
     let peers = config.peers().len();

@@ -3,6 +3,7 @@
 mod bench;
 mod datagrams;
 mod meeting;
+mod memory;
 mod net;
 mod observers;
 mod openers;
