@@ -185,6 +185,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
     fn may_be_known(&self) -> bool {
         let public = self.local.iter().any(|a| crate::scope(*a) == Scope::Public);
         match self.own_peer() {
+            _ if !self.mapped.is_empty() => true,
             Some(us) => !us.configured.is_empty() || self.own.claim.nat() == NatClass::Open,
             None => public || self.local.is_empty(),
         }
@@ -585,9 +586,11 @@ impl<const PEERS: usize> Mesh<PEERS> {
     /// What stands between us and a peer that both have been introduced in vain, as far as both know what they are behind.
     fn obstacle(&self, place: Place) -> Option<Reason> {
         let ours = self.own.claim.nat();
-        let theirs = self.peers.get(place)?.held.claim.as_ref()?.nat();
+        let claim = self.peers.get(place)?.held.claim.as_ref()?;
+        let theirs = claim.nat();
         let either = |class| ours == class || theirs == class;
-        if either(NatClass::Open) {
+        let mapped = claim.is_mapped_for(&self.own.claim) || self.own.claim.is_mapped_for(claim);
+        if either(NatClass::Open) || mapped {
             None
         } else if either(NatClass::EndpointDependent) {
             Some(Reason::EndpointDependentNat)

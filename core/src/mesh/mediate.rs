@@ -154,10 +154,16 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let attempt = (self.roll(u64::from(u32::MAX)) as u32).max(1).to_le_bytes();
         let (a, b) = (self.peers.get(asker)?, self.peers.get(target)?);
         let nat = |p: &Peer| p.held.claim.as_ref().map(|c| c.nat()).unwrap_or_default();
-        let (a_open, b_open) = (nat(a) == NatClass::Open, nat(b) == NatClass::Open);
-        let (a_hard, b_hard) = (nat(a) == NatClass::EndpointDependent, nat(b) == NatClass::EndpointDependent);
-        // From the second round on a firewall is reckoned with where there is no NAT.
+        // From the second round on a firewall is reckoned with where there is no NAT, and a gateway that has promised a
+        // mapping and keeps it from us where there is one.
         let first = request.round <= 1;
+        let mapped = |p: &Peer, for_whom: &Peer| match (&p.held.claim, &for_whom.held.claim) {
+            (Some(claim), Some(other)) => first && claim.is_mapped_for(other),
+            _ => false,
+        };
+        let a_open = nat(a) == NatClass::Open || mapped(a, b);
+        let b_open = nat(b) == NatClass::Open || mapped(b, a);
+        let (a_hard, b_hard) = (nat(a) == NatClass::EndpointDependent, nat(b) == NatClass::EndpointDependent);
         let (asker_initiates, listen) = if request.flags & IntroReq::NO_SESSION != 0 && b_open && first {
             (true, true)
         } else if a_open != b_open {
