@@ -10,6 +10,8 @@ pub mod config;
 pub mod control;
 pub mod log;
 pub mod net;
+#[cfg_attr(not(feature = "portmap"), path = "portmap/absent.rs")]
+pub mod portmap;
 pub mod resolve;
 pub mod rng;
 mod rtnl;

@@ -69,6 +69,7 @@ fn sample() -> Status {
             uptime_s: 11_525,
             openers: true,
             nat: None,
+            port_mapping: None,
             seen_at: vec![
                 SeenAt { endpoint: "198.51.100.7:51820".parse().unwrap(), peers: 2 },
                 SeenAt { endpoint: "[2001:db8::7]:51820".parse().unwrap(), peers: 1 },
@@ -196,7 +197,7 @@ fn the_json_to_the_letter() {
             r#"{"version":1,"node":{"version":"0.1.0","interface":"wg0","interface_up":true,"#,
             r#""key":"7Nm7pMmyS7Nts1MB+loyD8u84ODxHPTkDu+uqQR6yDk=","mesh_address":"10.14.0.1","gossip_port":1666,"#,
             r#""listen_port":51820,"uptime_s":11525,"openers":true,"nat":null,"seen_at":["#,
-            r#"{"endpoint":"198.51.100.7:51820","peers":2},{"endpoint":"[2001:db8::7]:51820","peers":1}]},"peers":["#,
+            r#"{"endpoint":"198.51.100.7:51820","peers":2},{"endpoint":"[2001:db8::7]:51820","peers":1}],"port_mapping":null},"peers":["#,
             r#"{"name":"dora","key":"lABn/axzD1jkFulX8c+K3B3CbKXORlIMDDoe8sQVxhs=","address":"10.14.0.2","#,
             r#""state":"connected","endpoint":"203.0.113.9:51820","endpoint_source":"configured","rtt_us":12345,"#,
             r#""handshake_age_s":72,"rx_bytes":123456,"tx_bytes":7890,"reason":null,"via":null},"#,
