@@ -177,6 +177,12 @@ pub(super) fn remove(mapping: &Mapping, deadline: Instant) -> Result<(), Why> {
 fn why_no_address(error: GetExternalIpError) -> Why {
     match error {
         GetExternalIpError::ActionNotAuthorized => Why::Refused(short(&error.to_string())),
+        // As miniupnpd says that the address it has is a private one.
+        GetExternalIpError::RequestError(RequestError::InvalidResponse(text))
+            if text.contains("<NewExternalIPAddress></NewExternalIPAddress>") =>
+        {
+            Why::NO_ADDRESS
+        }
         GetExternalIpError::RequestError(error) => by_request(error, Why::Late),
     }
 }

@@ -183,7 +183,7 @@ enum Why {
     Refused(String),
     /// Nothing is to be mapped: our own address is public.
     Public(IpAddr),
-    /// The address that the gateway has is not one that others could send to.
+    /// The address that the gateway has is not one that others could send to; unspecified where it says that it has none.
     NotPublic(IpAddr),
 }
 
@@ -252,11 +252,12 @@ impl fmt::Display for Failure {
             Why::Public(own) => write!(f, "none is needed: this machine's own address {own} is public"),
             Why::NotPublic(external) => {
                 by(&mut *f)?;
-                write!(
-                    f,
-                    " is itself behind another NAT: its external address is {external}. Forward the port there \
-                     too, or ask the provider for a public address"
-                )
+                if external.is_unspecified() {
+                    f.write_str(" has no public address: it may itself be behind another NAT")?;
+                } else {
+                    write!(f, " is itself behind another NAT: its external address is {external}")?;
+                }
+                f.write_str("; forward the port there too, or ask the provider for a public address")
             }
         }
     }
@@ -265,6 +266,11 @@ impl fmt::Display for Failure {
 /// Of two protocols' failures, the one that says more.
 fn worse(a: (Protocol, Why), b: (Protocol, Why)) -> (Protocol, Why) {
     if b.1 > a.1 { b } else { a }
+}
+
+impl Why {
+    /// The gateway says that it has no address, or none that it would forward ports of.
+    const NO_ADDRESS: Self = Self::NotPublic(IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED));
 }
 
 /// What came of asking.

@@ -6,6 +6,9 @@ const ADDRESS: u8 = 0;
 const MAP_UDP: u8 = 1;
 const RESPONSE: u8 = 0x80;
 
+/// The result of a server that has no external address.
+pub(super) const NO_ADDRESS: u16 = 3;
+
 /// Asks for the external address.
 pub(super) const ADDRESS_REQUEST: [u8; 2] = [0, ADDRESS];
 

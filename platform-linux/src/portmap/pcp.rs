@@ -20,6 +20,9 @@ const UDP: u8 = 17;
 const HEADER: usize = 24;
 const MAP_LENGTH: usize = HEADER + 36;
 
+/// The result of a server that has no external address.
+pub(super) const NO_ADDRESS: u8 = 7;
+
 /// What a mapping is known by: its client proves with it that it has made it.
 pub(super) type Nonce = [u8; 12];
 

@@ -133,6 +133,7 @@ impl<'w> Asking<'w> {
                     Ok(mapping) => State::Known(mapping),
                     Err(why) => State::Failed(why),
                 },
+                pcp::Answer::Refused(pcp::NO_ADDRESS) => State::Failed(Why::NO_ADDRESS),
                 pcp::Answer::Refused(code) => State::Failed(Why::Refused(pcp::refusal(code).into())),
                 pcp::Answer::OtherVersion => State::Failed(Why::NoAnswer),
             };
@@ -151,10 +152,10 @@ impl<'w> Asking<'w> {
     fn take_natpmp(&mut self, answer: natpmp::Answer) {
         match (answer, &self.address) {
             (natpmp::Answer::Refused(code), _) => {
-                self.natpmp = State::Failed(if code == 1 || code == 5 {
-                    Why::NoAnswer
-                } else {
-                    Why::Refused(natpmp::refusal(code).into())
+                self.natpmp = State::Failed(match code {
+                    1 | 5 => Why::NoAnswer,
+                    natpmp::NO_ADDRESS => Why::NO_ADDRESS,
+                    _ => Why::Refused(natpmp::refusal(code).into()),
                 });
             }
             (natpmp::Answer::Address { ip, .. }, State::Asked) => {
