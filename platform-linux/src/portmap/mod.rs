@@ -56,9 +56,9 @@ mod upnp {
 }
 
 /// The parsers of what gateways send, for fuzzing.
-#[cfg(feature = "upnp")]
+#[cfg(all(fuzzing, feature = "upnp"))]
 #[doc(hidden)]
-pub mod fuzz {
+pub mod fuzzing {
     use core::net::IpAddr;
 
     use super::{description, http, natpmp, pcp, ssdp};
