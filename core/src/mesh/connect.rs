@@ -20,6 +20,7 @@ use crate::{
         READ_LOST, ROUND_FIRST, ROUND_MAX, ROUND_MIN, ROUNDS, SESSION_DOUBT,
     },
     peer::{NOBODY, Peer, Pending, Phase, Place, Prepare},
+    record::Origin,
     wire::{Intro, IntroNack, Role},
 };
 
@@ -339,6 +340,12 @@ impl<const PEERS: usize> Mesh<PEERS> {
         // from. Every fourth round shifts it, so that each candidate is tried with either role.
         let turn = intro.round.saturating_sub(1);
         peer.link.candidate = turn.wrapping_add(turn / 4);
+        // A port mapping needs nobody to be in step, and is given every other round, by the mediator too.
+        if turn.is_multiple_of(2)
+            && peer.held.claim.as_ref().is_some_and(|c| c.of(Origin::Mapped).next().is_some())
+        {
+            peer.link.candidate = 0;
+        }
         peer.link.attempt = intro.attempt;
         peer.link.round = peer.link.round.max(intro.round);
         peer.link.via = from;

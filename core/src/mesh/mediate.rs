@@ -154,11 +154,12 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let attempt = (self.roll(u64::from(u32::MAX)) as u32).max(1).to_le_bytes();
         let (a, b) = (self.peers.get(asker)?, self.peers.get(target)?);
         let nat = |p: &Peer| p.held.claim.as_ref().map(|c| c.nat()).unwrap_or_default();
-        // From the second round on a firewall is reckoned with where there is no NAT, and a gateway that has promised a
-        // mapping and keeps it from us where there is one.
+        // From the second round on a firewall is reckoned with where there is no NAT.
         let first = request.round <= 1;
+        // In every other round, that a gateway which has promised a mapping keeps none.
+        let promised = !request.round.is_multiple_of(2);
         let mapped = |p: &Peer, for_whom: &Peer| match (&p.held.claim, &for_whom.held.claim) {
-            (Some(claim), Some(other)) => first && claim.is_mapped_for(other),
+            (Some(claim), Some(other)) => promised && claim.is_mapped_for(other),
             _ => false,
         };
         let a_open = nat(a) == NatClass::Open || mapped(a, b);

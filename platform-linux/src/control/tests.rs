@@ -221,6 +221,41 @@ fn a_newer_daemon_is_understood() {
     assert!(table(&status).contains("bob       unknown"));
 }
 
+#[test]
+fn the_port_mapping_is_shown_and_why_there_is_none() {
+    let mut status = sample();
+    let mut lines = |mapped: &[&str], reason: Option<&str>| {
+        let mapped = mapped.iter().map(|endpoint| crate::control::status::Mapped {
+            endpoint: endpoint.parse().unwrap(),
+            protocol: "PCP".into(),
+            gateway: [192, 168, 1, 1].into(),
+            lease_s: 3599,
+        });
+        let reason = reason.map(|id| Reason { id: id.into(), message: "so it says".into() });
+        status.node.port_mapping =
+            Some(crate::control::status::PortMapping { mapped: mapped.collect(), reason });
+        let json: Status = serde_json::from_str(&status.to_json()).unwrap();
+        assert_eq!(json, status);
+        let table = table(&status);
+        table
+            .lines()
+            .skip(2)
+            .take_while(|line| !line.contains("peers connected"))
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    assert_eq!(lines(&[], None), "no port mapping yet");
+    assert_eq!(lines(&[], Some("refused")), "no port mapping: refused: so it says");
+    assert_eq!(
+        lines(&["203.0.113.7:33723", "[2001:db8::7]:51820"], Some("no-answer")),
+        "port mapping 203.0.113.7:33723 by PCP of 192.168.1.1, for 59m59s\n\
+         port mapping [2001:db8::7]:51820 by PCP of 192.168.1.1, for 59m59s\n  not renewed: no-answer: so it says"
+    );
+    // A daemon of before knows nothing of it.
+    let older = sample().to_json().replace(",\"port_mapping\":null", "");
+    assert_eq!(serde_json::from_str::<Status>(&older).unwrap().node.port_mapping, None);
+}
+
 /// Ends [`serve`] when the asking side is done or has failed: a test that fails must not hang.
 struct Done<'a>(&'a AtomicBool);
 

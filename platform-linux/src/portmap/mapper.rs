@@ -80,6 +80,7 @@ pub struct Mapper {
     due: Option<Instant>,
     asked_at: Option<Instant>,
     failures: u32,
+    failures_v6: u32,
     results: mpsc::Receiver<Outcome>,
     sender: mpsc::Sender<Outcome>,
     wake: Arc<OwnedFd>,
@@ -113,6 +114,7 @@ impl Mapper {
             due: None,
             asked_at: None,
             failures: 0,
+            failures_v6: 0,
             results,
             sender,
             wake: Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?),
@@ -147,13 +149,13 @@ impl Mapper {
             self.wanted.obsolete.extend(self.held.iter_mut().filter_map(Option::take).map(|h| h.mapping));
         }
         (self.wanted.internal_port, self.wanted.fwmark) = (port, fwmark);
-        self.failures = 0;
+        (self.failures, self.failures_v6) = (0, 0);
         self.due = Some(now);
     }
 
     /// The machine's addresses changed: it may be in another network.
     pub fn network_changed(&mut self, now: Instant) {
-        self.failures = 0;
+        (self.failures, self.failures_v6) = (0, 0);
         self.hasten(now.saturating_add(SETTLE));
     }
 
@@ -279,10 +281,14 @@ impl Mapper {
         let mut next = CHECK;
         let [v4, v6] = &mut self.held;
         match outcome.v6 {
-            Some(Ok(mapping)) => next = next.min(hold(v6, mapping, now)),
-            // Most gateways do not, and most firewalls are punched easily.
+            Some(Ok(mapping)) => {
+                self.failures_v6 = 0;
+                next = next.min(hold(v6, mapping, now));
+            }
+            // Most gateways open none, and most firewalls are punched easily.
             Some(Err(failure)) => {
                 log::debug!("IPv6 pinhole: {failure}");
+                next = next.min(retry(&mut self.failures_v6));
                 if failure.is_final() {
                     lost(v6.take(), &failure);
                 }
@@ -306,8 +312,7 @@ impl Mapper {
     }
 
     fn failed(&mut self, now: Instant, failure: Failure) {
-        let wait = FIRST_RETRY * (1 << self.failures.min(8));
-        self.failures = self.failures.saturating_add(1);
+        let wait = retry(&mut self.failures);
         // A mapping lasts as long as its lease, unless its gateway says otherwise or is another one now.
         let [held, _] = &mut self.held;
         let elsewhere =
@@ -325,7 +330,7 @@ impl Mapper {
             self.said = Some(line);
         }
         self.failure = Some(failure);
-        self.hasten(now.saturating_add(LAST_RETRY.min(wait)));
+        self.hasten(now.saturating_add(wait));
     }
 
     /// Announcements: whether they are news. Only a gateway's own count, and asking it shows what there is to them.
@@ -379,6 +384,13 @@ fn hold(held: &mut Option<Held>, mapping: Mapping, now: Instant) -> Duration {
     }
     *held = Some(Held { mapping, at: now, until: now.saturating_add(lasts) });
     lasts / 2
+}
+
+/// How long to wait after one failure more.
+fn retry(failures: &mut u32) -> Duration {
+    let wait = FIRST_RETRY * (1 << (*failures).min(8));
+    *failures = failures.saturating_add(1);
+    LAST_RETRY.min(wait)
 }
 
 fn lost(held: Option<Held>, why: &dyn core::fmt::Display) {

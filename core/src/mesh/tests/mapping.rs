@@ -96,6 +96,27 @@ fn a_mapping_is_the_first_candidate_and_needs_no_introduction() {
     }
 }
 
+#[test]
+fn every_other_round_aims_at_the_mapping() {
+    for (round, kind) in [
+        (1, CandidateKind::Mapped),
+        (2, CandidateKind::Mediated),
+        (3, CandidateKind::Mapped),
+    ] {
+        let mut bench = Bench::<8>::connected(3, [1]);
+        bench.hear_records(1, &[entry(2, NatClass::EndpointDependent, &[MAPPING])]);
+        let intro = Intro {
+            round,
+            attempt: [round; 4],
+            ..super::bench::intro(2, Role::Initiate, at("203.0.113.102:9"))
+        };
+        bench.hear_one(1, Kind::Intro, &intro);
+        let place = bench.mesh.peers.find(&key(2)).expect("configured");
+        let link = bench.mesh.peers.get(place).expect("configured").link;
+        assert_eq!(link.kind, kind, "round {round}");
+    }
+}
+
 /// What the engine, as mediator, tells nodes 1 and 2 when node 1 asks for the other in this round.
 fn roles(one: Entry, two: Entry, round: u8) -> (Role, Role) {
     let mut bench = Bench::<8>::connected(3, [1, 2]);
@@ -122,6 +143,8 @@ fn who_has_no_mapping_initiates_to_who_has() {
         ((Hard, Some(MAPPING)), (Hard, None), 1, (Role::Listen, Role::Initiate)),
         // It did not work: the mapping is not what it was said to be, and the NATs alone decide.
         ((Hard, Some(MAPPING)), (Easy, None), 2, (Role::Initiate, Role::Open)),
+        // Or its answer was lost.
+        ((Hard, Some(MAPPING)), (Easy, None), 3, (Role::Open, Role::Initiate)),
         // Of no use to who has no IPv6.
         ((Hard, Some(v6)), (Easy, None), 1, (Role::Initiate, Role::Open)),
     ] {

@@ -16,6 +16,8 @@ struct Fake {
     wanted: Mutex<Vec<Wanted>>,
     unmapped: Mutex<Vec<Mapping>>,
     held: Mutex<()>,
+    /// What comes of IPv6, if there is any.
+    v6: Mutex<Option<Result<Mapping, Why>>>,
 }
 
 #[derive(Clone)]
@@ -33,7 +35,9 @@ impl Work for Fake {
             Answer::Maps(ip, lease) => Ok(mapping(ip, lease, wanted.internal_port)),
             Answer::Fails(why) => Err(Failure { gateway: Some(GATEWAY.into()), protocol: None, why }),
         };
-        Outcome { v4, v6: None }
+        let v6 = self.v6.lock().expect("no panic before").clone();
+        let v6 = v6.map(|v6| v6.map_err(|why| Failure { gateway: None, protocol: None, why }));
+        Outcome { v4, v6 }
     }
 
     fn unmap(&self, mappings: &[Mapping]) {
@@ -81,11 +85,7 @@ impl Bench {
     /// Begins what is due and waits until it has ended, all at `now`. Whether the endpoints changed.
     fn turn(&mut self, now: Instant) -> bool {
         let mut changed = self.mapper.handle(now);
-        while self.mapper.is_asking() {
-            let [wake, _] = self.mapper.fds();
-            poll(&mut [PollFd::new(&wake.expect("it has one"), PollFlags::IN)], None).expect("poll");
-            changed |= self.mapper.handle(now);
-        }
+        changed |= wait_for(&mut self.mapper, now);
         changed
     }
 
@@ -100,6 +100,17 @@ impl Bench {
     fn reason(&self) -> Option<String> {
         self.mapper.status(at(0)).reason.map(|reason| reason.id)
     }
+}
+
+/// Waits until nothing is asked any more. Whether the endpoints changed.
+fn wait_for(mapper: &mut Mapper, now: Instant) -> bool {
+    let mut changed = false;
+    while mapper.is_asking() {
+        let [wake, _] = mapper.fds();
+        poll(&mut [PollFd::new(&wake.expect("it has one"), PollFlags::IN)], None).expect("poll");
+        changed |= mapper.handle(now);
+    }
+    changed
 }
 
 #[test]
@@ -254,4 +265,31 @@ fn announcements_are_news_if_they_tell_another_epoch_or_address() {
     ] {
         assert_eq!(is_news(&held, from.into(), &message, at(100)), expected, "{from:?} {message:?}");
     }
+}
+
+#[test]
+fn a_pinhole_comes_and_goes_beside_the_mapping() {
+    let mut bench = Bench::new(Answer::Maps(HOME, 3600));
+    let v6 = |v6| *bench.fake.v6.lock().expect("no panic before") = v6;
+    let external = "[2001:db8::7]:51820".parse().expect("an endpoint");
+    v6(Some(Err(Why::NoAnswer)));
+    bench.mapper.set_source(at(0), 51820, 0);
+    let mut now = at(0);
+    for wait in [10, 20, 40] {
+        bench.mapper.handle(now);
+        wait_for(&mut bench.mapper, now);
+        let next = bench.mapper.poll_timeout().expect("another try");
+        assert_eq!(next.duration_since(now).as_secs(), wait);
+        now = next;
+    }
+    v6(Some(Ok(Mapping { external, ..mapping(HOME, 3600, 51820) })));
+    bench.mapper.handle(now);
+    wait_for(&mut bench.mapper, now);
+    assert_eq!(bench.mapper.endpoints().collect::<Vec<_>>(), [(HOME, 33723).into(), external]);
+    assert_eq!(bench.mapper.poll_timeout(), Some(now + CHECK));
+    v6(None);
+    now += CHECK;
+    bench.mapper.handle(now);
+    wait_for(&mut bench.mapper, now);
+    assert_eq!(bench.mapper.endpoints().collect::<Vec<_>>(), [(HOME, 33723).into()]);
 }
