@@ -615,6 +615,15 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let failures = u32::from(peer.link.failures.min(8));
         peer.link.failures = peer.link.failures.saturating_add(1);
         peer.link.asked = 0;
+        if failures == 0 && peer.link.via == NOBODY && reason == Reason::NoAnswer {
+            // Nobody introduced us, and who could not at first may have come back meanwhile, as when we have moved and every link
+            // was dead: no waiting then.
+            let began = peer.link.began;
+            if self.peers.iter().any(|(_, p)| p.is_answering() && p.link.since > began) {
+                return self.pursue(place, now);
+            }
+        }
+        let Some(peer) = self.peers.get_mut(place) else { return };
         // Nobody being connected to it yet is mended within seconds; a NAT that stays shut is not.
         let base = if reason == Reason::NotIntroduced { Duration::from_secs(1) } else { BACKOFF_MIN };
         // Where the configuration says that it can be reached, it will be again.

@@ -96,7 +96,8 @@ struct Tunnel {
     session: Option<u32>,
     staged: Option<Datagram>,
     initiated: Option<Instant>,
-    sent: Instant,
+    /// When anything was last sent or received, which puts the keepalive off.
+    passed: Instant,
     rx: u64,
     tx: u64,
     last_handshake: u64,
@@ -112,7 +113,7 @@ impl Tunnel {
             session: None,
             staged: None,
             initiated: None,
-            sent: Instant::MIN,
+            passed: Instant::MIN,
             rx: 0,
             tx: 0,
             last_handshake: 0,
@@ -191,7 +192,7 @@ impl Loopback {
             return;
         }
         if let Some(session) = tunnel.session {
-            tunnel.sent = now;
+            tunnel.passed = now;
             tunnel.tx += data_size(datagram);
             self.put(now, side, Kind::Data, session, datagram);
         } else if tunnel.initiated.is_none_or(|at| now.saturating_duration_since(at) >= REKEY_TIMEOUT) {
@@ -217,7 +218,7 @@ impl Loopback {
         for side in Side::BOTH {
             let tunnel = &self.tunnels[side as usize];
             let pause = Duration::from_secs(tunnel.keepalive.into());
-            let keepalive = tunnel.keepalive > 0 && now.saturating_duration_since(tunnel.sent) >= pause;
+            let keepalive = tunnel.keepalive > 0 && now.saturating_duration_since(tunnel.passed) >= pause;
             if keepalive || (tunnel.session.is_none() && tunnel.staged.is_some()) {
                 self.transmit(now, side, &[]);
             }
@@ -264,6 +265,7 @@ impl Loopback {
             Kind::Data => {
                 let ours = tunnel.session == Some(packet.session);
                 if ours {
+                    tunnel.passed = now;
                     tunnel.rx += data_size(&packet.datagram);
                     tunnel.endpoint = Some(side.other().endpoint().into());
                     if tunnel.last_handshake == 0 {

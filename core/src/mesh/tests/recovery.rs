@@ -6,11 +6,11 @@ use core::net::IpAddr;
 use std::vec;
 
 use super::{
-    bench::{Bench, intro},
+    bench::{Bench, intro, record},
     key,
 };
 use crate::{
-    Duration, LinkState, PeerAction,
+    Duration, LinkState, PeerAction, Reason,
     wire::{IntroReq, Kind, Role},
 };
 
@@ -95,4 +95,33 @@ fn who_is_summoned_by_a_peer_that_has_moved_follows_when_it_is_gone() {
     bench.advance(Duration::from_millis(900));
     let fired = PeerAction::Readd { endpoint: Some(moved.into()) };
     assert_eq!(bench.actions.first(), Some(&(key(2), fired)));
+}
+
+/// We have moved and every link is dead: who is missed first asks those in vain who are missed a little later.
+#[test]
+fn who_could_introduce_nobody_and_has_come_back_is_asked_again_at_once() {
+    for comes_back in [false, true] {
+        let mut bench = Bench::<8>::connected(2, [1, 2]);
+        bench.hear_records(1, &[record(2, 1, 1, "203.0.113.78:51820")]);
+        bench.answering = vec![];
+        bench.advance(Duration::from_secs(8));
+        let places = [1, 2].map(|n| bench.mesh.peers.find(&key(n)).expect("a peer of ours"));
+        bench.mesh.lose(places[1], bench.now, Reason::Silent);
+        bench.advance(Duration::from_secs(3));
+        assert!(bench.sent_to(1).any(|sent| sent.has(Kind::IntroReq)), "in vain");
+        assert!(
+            bench
+                .actions
+                .iter()
+                .any(|(to, action)| *to == key(2) && matches!(action, PeerAction::Readd { .. }))
+        );
+        if comes_back {
+            bench.mesh.lose(places[0], bench.now, Reason::Silent);
+            bench.connect(1);
+        }
+        bench.answering = vec![1];
+        bench.forget();
+        bench.advance(Duration::from_secs(15));
+        assert_eq!(bench.sent_to(1).any(|sent| sent.has(Kind::IntroReq)), comes_back);
+    }
 }
