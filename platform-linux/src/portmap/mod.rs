@@ -2,7 +2,7 @@
 //! over IPv6.
 //!
 //! All that a gateway says is hostile input. [`Mapper`] lives in the loop, decides when to ask and never waits; each asking
-//! is a thread of its own ([`worker`]), one at a time, that ends by itself within three seconds whatever the gateway does.
+//! is a thread of its own (`worker`), one at a time, that ends by itself within three seconds whatever the gateway does.
 //! It talks to the next hop of the default route and to nobody else. What comes of it is a candidate of the engine's, no
 //! more: if the gateway lied, peers try the other ones.
 
