@@ -47,6 +47,7 @@ pub(super) fn guarded<T>(
     deadline: Instant,
     request: impl FnOnce(Door) -> Result<T, Why>,
 ) -> Result<T, Why> {
+    http::left(deadline)?;
     let mut secret = [0; 16];
     getrandom::fill(&mut secret).map_err(|_| Why::Local("no random numbers".into()))?;
     let path = format!("/{:032x}", u128::from_ne_bytes(secret));
@@ -56,7 +57,9 @@ pub(super) fn guarded<T>(
     let address = listener.local_addr().map_err(local)?;
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
-        let serve = || serve(&listener, &path, route, page, deadline, &done);
+        let (known, done) = (&path, &done);
+        // The listener goes with the guard: who comes too late is not to wait for anybody.
+        let serve = move || serve(&listener, known, route, page, deadline, done);
         let guard = thread::Builder::new()
             .name("gateway-guard".into())
             .stack_size(STACK)

@@ -102,8 +102,9 @@ fn map_by(wanted: &Wanted, route: &Route, service: &Service, deadline: Instant) 
     }
     let internal = SocketAddr::new(route.source, wanted.internal_port);
     let mut lease = wanted.lease;
-    let (mut port, last) = (wanted.external_port, wanted.external_port.saturating_add(PORTS - 1));
+    let (mut port, mut tries) = (wanted.external_port, 0);
     loop {
+        tries += 1;
         let mut error = None;
         ask(&mut |igd| {
             error = igd.add_port(UDP, port, internal, lease, NAME).err();
@@ -120,7 +121,7 @@ fn map_by(wanted: &Wanted, route: &Route, service: &Service, deadline: Instant) 
         match error {
             None => break,
             Some(AddPortError::OnlyPermanentLeasesSupported) if lease != 0 => lease = 0,
-            Some(AddPortError::PortInUse) if port < last => port += 1,
+            Some(AddPortError::PortInUse) if tries < PORTS && port < u16::MAX => port += 1,
             Some(AddPortError::SamePortValuesRequired) if port != internal.port() => port = internal.port(),
             Some(error) => return Err(Why::Refused(short(&error.to_string()))),
         }

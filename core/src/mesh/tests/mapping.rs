@@ -98,11 +98,9 @@ fn a_mapping_is_the_first_candidate_and_needs_no_introduction() {
 
 #[test]
 fn every_other_round_aims_at_the_mapping() {
-    for (round, kind) in [
-        (1, CandidateKind::Mapped),
-        (2, CandidateKind::Mediated),
-        (3, CandidateKind::Mapped),
-    ] {
+    for (round, kind) in
+        [(1, CandidateKind::Mapped), (2, CandidateKind::Mediated), (3, CandidateKind::Mapped)]
+    {
         let mut bench = Bench::<8>::connected(3, [1]);
         bench.hear_records(1, &[entry(2, NatClass::EndpointDependent, &[MAPPING])]);
         let intro = Intro {
