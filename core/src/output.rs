@@ -62,6 +62,8 @@ pub enum CandidateKind {
     Configured,
     /// A public address that the peer says is its own.
     Global,
+    /// Where the peer's gateway lets in what is sent to it: a port mapping or a pinhole.
+    Mapped,
     /// What the mediator of the attempt sees at this moment.
     Mediated,
     /// The peer's opener came from there in this attempt.
@@ -83,6 +85,7 @@ impl CandidateKind {
         match self {
             Self::Configured => "configured",
             Self::Global => "global",
+            Self::Mapped => "mapped",
             Self::Mediated => "mediated",
             Self::Heard => "heard",
             Self::Published => "published",

@@ -147,6 +147,7 @@ fn while_serving<T>(directory: &Path, interface: &str, asking: impl FnOnce(&Path
             uptime_s: 61,
             openers: true,
             nat: None,
+            port_mapping: None,
             seen_at: Vec::new(),
         },
         peers: Vec::new(),

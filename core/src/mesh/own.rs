@@ -138,6 +138,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 let _ = claim.endpoints.push(RecordEndpoint::new(origin, endpoint));
             }
         };
+        // They come first: where there is one, nothing needs to be punched.
+        self.mapped.iter().for_each(|e| add(Origin::Mapped, *e));
         if interface.listen_port != 0 {
             // Public addresses first: private ones only help within one network.
             for scope in [Scope::Public, Scope::Private] {

@@ -182,8 +182,9 @@ impl Draft {
                 "is accepted but not active in this version: peers on the same LAN are not looked for there";
             report.note(at, "lan_discovery", Fault::new(what, ""));
         }
+        #[cfg(not(feature = "portmap"))]
         if let Field::Given(Located { value: port, at }) = self.upnp_forward_external_port {
-            let what = "is accepted but not active in this version: no port is opened on the router";
+            let what = "is accepted but not part of this build: no port is opened on the router";
             let fix =
                 format!("forward UDP port {port} there by hand if this node is to be reached from outside");
             report.note(at, "upnp_forward_external_port", Fault::new(what, fix));

@@ -15,7 +15,7 @@
 //! | `gossip_secret_file` | | a file that holds it; line ends at its end are not part of the secret |
 //! | `persist_file` | optional | where to keep what was learned over a restart; without it nothing is kept |
 //! | `lan_discovery` | optional | accepted, not active yet |
-//! | `upnp_forward_external_port` | optional | accepted, not active yet |
+//! | `upnp_forward_external_port` | optional | the external port that the router is to forward: PCP, NAT-PMP, UPnP |
 //! | `ipv6` | optional | of a fork; IPv6 is always on here |
 //! | `peers_from_interface` | optional | the peers of the interface belong to the mesh too; new here |
 //! | `[[peers]]` `pubkey` | required | the peer's public key |

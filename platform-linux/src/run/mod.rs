@@ -35,6 +35,7 @@ use crate::{
     config::{Config, Endpoint},
     control::{self, BindError, Interest, Server},
     net::{Tunnel, opener::RawOpeners},
+    portmap,
     resolve::{self, Resolver},
     rng::SysRng,
     store::FileStore,
@@ -136,6 +137,7 @@ pub fn run<const PEERS: usize>(config: &Config, mesh: &mut Mesh<PEERS>) -> Resul
             None => Memory::none(),
         },
         adopted: Adopted::new(config),
+        mapper: mapper(config).map_err(system("eventfd"))?,
     };
     let node = Node { interface: interface.into(), gossip_port: config.gossip_port().get(), started: now };
     let peers = config.peers().len();
@@ -195,6 +197,20 @@ fn names_to_resolve(config: &Config) -> impl Iterator<Item = resolve::Name> {
     })
 }
 
+/// In a build without it the configuration's check has said so.
+#[cfg(not(feature = "portmap"))]
+fn mapper(_: &Config) -> io::Result<Option<portmap::Mapper>> {
+    Ok(None)
+}
+
+#[cfg(feature = "portmap")]
+fn mapper(config: &Config) -> io::Result<Option<portmap::Mapper>> {
+    let port = config.upnp_forward_external_port();
+    let secret = config.secret().reveal().as_bytes();
+    port.map(|port| portmap::Mapper::new(port.get(), secret, Arc::new(portmap::System::default())))
+        .transpose()
+}
+
 /// The control socket, without which the mesh works as well.
 fn bind_control(config: &Config) -> Result<Option<Server>, RunError> {
     match Server::bind(&control::directory(), config.interface()) {
@@ -226,6 +242,8 @@ fn wait(
     let mut files: Vec<_> = fixed.into_iter().chain(fds.tunnel).map(readable).collect();
     let openers = files.len();
     files.extend(fds.openers.into_iter().flatten().map(readable));
+    let mapper = files.len();
+    files.extend(fds.mapper.into_iter().flatten().map(readable));
     let others = files.len();
     files.extend(control);
     match poll(&mut files, None) {
@@ -239,7 +257,8 @@ fn wait(
         watch: is_ready(3),
         resolver: is_ready(4),
         tunnel: openers > 5 && is_ready(5),
-        openers: (openers..others).any(is_ready),
+        openers: (openers..mapper).any(is_ready),
+        mapper: (mapper..others).any(is_ready),
     };
     Ok((ready, is_ready(0) || is_ready(1), (others..files.len()).any(is_ready)))
 }

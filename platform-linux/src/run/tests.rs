@@ -227,6 +227,7 @@ fn daemon_of<'m>(mesh: &'m mut Mesh<4>, world: &Shared, adopting: bool) -> TestD
         resolver: Resolver::new(at(0), [], Arc::new(look_up)).expect("eventfd"),
         memory: Memory::none(),
         adopted: Adopted::with(adopting, [PEER]),
+        mapper: None,
     };
     let node = Node { interface: "wg0".into(), gossip_port: 1666, started: at(0) };
     Daemon::new(mesh, node, Names::default(), parts)
@@ -236,7 +237,8 @@ fn interface(index: u32) -> Interface {
     Interface { index, public_key: PublicKey::from_bytes([1; 32]), listen_port: 51820 }
 }
 
-const NOTHING: Ready = Ready { alarm: false, watch: false, resolver: false, tunnel: false, openers: false };
+const NOTHING: Ready =
+    Ready { alarm: false, watch: false, resolver: false, tunnel: false, openers: false, mapper: false };
 const WATCH: Ready = Ready { watch: true, ..NOTHING };
 const TUNNEL: Ready = Ready { tunnel: true, ..NOTHING };
 

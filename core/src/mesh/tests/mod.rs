@@ -2,6 +2,7 @@
 
 mod bench;
 mod datagrams;
+mod mapping;
 mod meeting;
 mod memory;
 mod net;
