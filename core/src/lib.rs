@@ -24,9 +24,9 @@
 //! | [`limits`] | every bound and interval, why it is that, and what it costs |
 //! | `key`, `addr`, `alarm`, `stats` | keys, endpoints and their scope, timers, counters |
 //! | `record`, `wire`, `seal` | what a node publishes, the messages, the envelope |
-//! | `input`, `output`, `status` | the types of what goes in, what comes out and what can be looked at |
+//! | `input`, `output`, `status`, `stored` | the types of what goes in, what comes out, what can be looked at and what is kept |
 //! | `peer`, `table` | one peer, as plain data with its state diagram; all of them, found by key or address |
-//! | `mesh` | the rules, by subject: liveness, connecting, candidates, mediating, gossip, our own record, readings |
+//! | `mesh` | the rules, by subject: liveness, connecting, candidates, mediating, gossip, our own record, readings, memory |
 //! | `driver` | feature `nal`: datagrams between a `Mesh` and any `embedded_nal::UdpFullStack` |
 //!
 //! # The loop
@@ -142,6 +142,7 @@ mod record;
 mod seal;
 mod stats;
 mod status;
+mod stored;
 mod table;
 #[cfg(test)]
 mod testing;
@@ -159,3 +160,4 @@ pub use seal::SharedKey;
 pub use seal::fuzzing;
 pub use stats::Counters;
 pub use status::{LinkState, NodeStatus, PeerStatus, Seen};
+pub use stored::StoredRecord;

@@ -26,6 +26,9 @@ pub const MAX_SECRETS: usize = 2;
 /// Local addresses kept: a multi-homed host in two families. 17 B per mesh each.
 pub const MAX_LOCAL_ADDRESSES: usize = 8;
 
+/// Port mappings kept: one in each family. 18 B per mesh each.
+pub const MAX_MAPPINGS: usize = 2;
+
 /// Introductions that wait to be sent or for a fresh reading. When full, the asker is told to come back; 14 B per
 /// mesh each. Sixty-four is one busy poll of a hub whose homes all boot together.
 pub const MAX_INTRODUCTIONS: usize = 64;

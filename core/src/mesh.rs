@@ -10,8 +10,8 @@ use crate::{
     AddPeerError, Counters, Endpoint, Interface, LinkState, NodeStatus, PeerStatus, PublicKey, SharedKey,
     alarm::Alarm,
     limits::{
-        LATEST, MAX_ANSWERS, MAX_INTRODUCTIONS, MAX_LOCAL_ADDRESSES, MAX_RECENT_PAIRS, MAX_RECONCILIATIONS,
-        MAX_SECRETS, MAX_TELLS, OVERSLEPT, READ_LOST, WAITING_GRACE,
+        LATEST, MAX_ANSWERS, MAX_INTRODUCTIONS, MAX_LOCAL_ADDRESSES, MAX_MAPPINGS, MAX_RECENT_PAIRS,
+        MAX_RECONCILIATIONS, MAX_SECRETS, MAX_TELLS, OVERSLEPT, READ_LOST, WAITING_GRACE,
     },
     peer::{NOBODY, Peer, Pending, Phase, Place},
     record::Order,
@@ -25,6 +25,7 @@ mod gossip;
 mod knock;
 mod liveness;
 mod mediate;
+mod memory;
 mod observers;
 mod openers;
 mod own;
@@ -48,11 +49,13 @@ pub use tell::{Answer, AskError};
 /// It owns no socket, no clock and no memory but its own. Its caller tells it what happened and does what it says:
 ///
 /// - **Getters** take `&self`: [`peers`](Self::peers), [`node`](Self::node), [`counters`](Self::counters),
-///   [`poll_timeout`](Self::poll_timeout).
+///   [`poll_timeout`](Self::poll_timeout), [`stored_records`](Self::stored_records).
 /// - **What came in**: [`handle_interface`](Self::handle_interface),
-///   [`handle_local_addresses`](Self::handle_local_addresses), [`handle_datagram`](Self::handle_datagram),
+///   [`handle_local_addresses`](Self::handle_local_addresses),
+///   [`handle_port_mappings`](Self::handle_port_mappings), [`handle_datagram`](Self::handle_datagram),
 ///   [`begin_reading`](Self::begin_reading) … [`end_reading`](Self::end_reading),
-///   [`handle_action_error`](Self::handle_action_error), [`handle_timeout`](Self::handle_timeout).
+///   [`handle_action_error`](Self::handle_action_error), [`handle_stored_record`](Self::handle_stored_record),
+///   [`handle_timeout`](Self::handle_timeout).
 /// - **Commands**: [`set_secrets`](Self::set_secrets), [`add_peer`](Self::add_peer),
 ///   [`remove_peer`](Self::remove_peer), [`set_configured_endpoints`](Self::set_configured_endpoints),
 ///   [`ask`](Self::ask), [`shutdown`](Self::shutdown).
@@ -70,6 +73,8 @@ pub struct Mesh<const PEERS: usize> {
     secrets: Vec<SharedKey, MAX_SECRETS>,
     interface: Option<Interface>,
     local: Vec<IpAddr, MAX_LOCAL_ADDRESSES>,
+    /// Where gateways let others in to us.
+    mapped: Vec<Endpoint, MAX_MAPPINGS>,
     own: Own,
     readings: Readings,
     gossip: Gossip,
@@ -116,6 +121,8 @@ struct News {
     dropped: bool,
     dropped_told: u32,
     dropped_told_at: Instant,
+    /// What is worth storing has changed.
+    store: bool,
     report_at: Alarm,
     /// When peers that are still not connected are told about.
     waiting_at: Alarm,
@@ -134,6 +141,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             secrets: Vec::new(),
             interface: None,
             local: Vec::new(),
+            mapped: Vec::new(),
             own: Own::new(),
             readings: Readings::new(),
             gossip: Gossip::new(),
@@ -154,6 +162,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 dropped: false,
                 dropped_told: 0,
                 dropped_told_at: Instant::MIN,
+                store: false,
                 report_at: Alarm::unset(),
                 waiting_at: Alarm::unset(),
             },
@@ -228,6 +237,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             self.own.place = None;
         }
         self.live -= usize::from(self.peers.get(place).is_some_and(Peer::is_live));
+        self.news.store |= self.peers.get(place).is_some_and(|p| !p.good.is_empty());
         self.forget_place(place);
         self.peers.remove(place);
         self.rehash();
@@ -337,6 +347,22 @@ impl<const PEERS: usize> Mesh<PEERS> {
             if !before.is_empty() {
                 self.local_addresses_changed(now);
             }
+        }
+    }
+
+    /// The port mappings that there are now, in place of those of before; none when the last one was lost. Each is where a
+    /// gateway lets anybody in to WireGuard's port: its own public address and the port it gave, or with an IPv6 pinhole our
+    /// own. What is not public is of no use to others and is left out; of the rest the first [`MAX_MAPPINGS`] are kept.
+    pub fn handle_port_mappings(&mut self, now: Instant, mapped: &[SocketAddr]) {
+        let before = self.mapped.clone();
+        self.mapped.clear();
+        for endpoint in mapped.iter().map(|m| Endpoint::from(*m)) {
+            if endpoint.scope() == crate::Scope::Public && !self.mapped.contains(&endpoint) {
+                let _ = self.mapped.push(endpoint);
+            }
+        }
+        if self.mapped != before {
+            self.refresh_own_soon(now);
         }
     }
 

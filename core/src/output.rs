@@ -45,6 +45,9 @@ pub enum Output {
     /// [`crate::Mesh::handle_reading`] per peer, [`crate::Mesh::end_reading`]. Without an answer the engine asks again
     /// after a second.
     ReadInterface,
+    /// What is worth keeping over a restart has changed. Take it from [`crate::Mesh::stored_records`] and store it; there is no
+    /// hurry, and no need to do it each time.
+    Store,
     /// Something happened that a person may want to know.
     Event(Event),
 }
@@ -59,6 +62,8 @@ pub enum CandidateKind {
     Configured,
     /// A public address that the peer says is its own.
     Global,
+    /// Where the peer's gateway lets in what is sent to it: a port mapping or a pinhole.
+    Mapped,
     /// What the mediator of the attempt sees at this moment.
     Mediated,
     /// The peer's opener came from there in this attempt.
@@ -80,6 +85,7 @@ impl CandidateKind {
         match self {
             Self::Configured => "configured",
             Self::Global => "global",
+            Self::Mapped => "mapped",
             Self::Mediated => "mediated",
             Self::Heard => "heard",
             Self::Published => "published",

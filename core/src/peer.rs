@@ -470,12 +470,15 @@ pub(crate) struct Peer {
     pub(crate) vacant: bool,
     /// The entry is ourselves.
     pub(crate) us: bool,
+    /// It was reached since our start. What is in `good` may be from before.
+    pub(crate) met: bool,
     pub(crate) pending: Pending,
     pub(crate) view: View,
     pub(crate) link: Link,
     pub(crate) held: Held,
     /// Endpoints by who vouches for them, so that nobody can push out what somebody else knows.
     pub(crate) configured: Vec<Endpoint, MAX_CONFIGURED_ENDPOINTS, u8>,
+    /// Where it worked, newest first.
     pub(crate) good: Vec<Endpoint, MAX_GOOD_ENDPOINTS, u8>,
     pub(crate) mediated: Option<Endpoint>,
     /// Where the peer's WireGuard sees us.
@@ -511,6 +514,7 @@ impl Peer {
             address,
             vacant: false,
             us: false,
+            met: false,
             pending: Pending(0),
             view: View::new(),
             link: Link::new(),
@@ -538,16 +542,6 @@ impl Peer {
     /// Whether it has echoed our Hello and was not given up since.
     pub(crate) const fn is_live(&self) -> bool {
         self.is_other() && self.link.phase.is_live()
-    }
-
-    /// Remembers an endpoint that worked, newest first.
-    pub(crate) fn remember_good(&mut self, endpoint: Endpoint) {
-        self.good.retain(|known| *known != endpoint);
-        if self.good.is_full() {
-            self.good.pop();
-        }
-        // There is room: the oldest was taken out just now.
-        let _ = self.good.insert(0, endpoint);
     }
 }
 

@@ -56,12 +56,14 @@ pub(crate) enum Origin {
     Local,
     /// Others see it there.
     Reflexive,
+    /// A gateway lets in whatever is sent there: a port mapping, or over IPv6 a pinhole.
+    Mapped,
 }
 
 /// One endpoint of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RecordEndpoint {
-    /// 0 local, 1 reflexive; others come from later versions and are passed on unread.
+    /// 0 local, 1 reflexive, 2 mapped; others come from later versions and are passed on unread.
     origin: u8,
     /// The endpoint.
     pub(crate) endpoint: Endpoint,
@@ -72,6 +74,7 @@ impl RecordEndpoint {
         let origin = match origin {
             Origin::Local => 0,
             Origin::Reflexive => 1,
+            Origin::Mapped => 2,
         };
         Self { origin, endpoint }
     }
@@ -81,6 +84,7 @@ impl RecordEndpoint {
         match self.origin {
             0 => Some(Origin::Local),
             1 => Some(Origin::Reflexive),
+            2 => Some(Origin::Mapped),
             _ => None,
         }
     }
@@ -210,6 +214,11 @@ impl Claim {
     /// The endpoints the subject says are of this origin.
     pub(crate) fn of(&self, origin: Origin) -> impl Iterator<Item = Endpoint> {
         self.endpoints.iter().filter(move |e| e.origin() == Some(origin)).map(|e| e.endpoint)
+    }
+
+    /// Whether the subject has a port mapping that who published `other` can send to: one of a family that is in use there.
+    pub(crate) fn is_mapped_for(&self, other: &Self) -> bool {
+        self.of(Origin::Mapped).any(|m| other.endpoints.iter().any(|e| e.endpoint.is_ipv4() == m.is_ipv4()))
     }
 }
 

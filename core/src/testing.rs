@@ -127,7 +127,7 @@ pub(crate) fn any_order() -> impl Strategy<Value = Order> {
 }
 
 pub(crate) fn any_claim() -> impl Strategy<Value = Claim> {
-    let origin = prop_oneof![Just(Origin::Local), Just(Origin::Reflexive)];
+    let origin = prop_oneof![Just(Origin::Local), Just(Origin::Reflexive), Just(Origin::Mapped)];
     let endpoints = collection::vec((origin, any_endpoint()), 0..=MAX_RECORD_ENDPOINTS);
     (any_order(), any::<u8>(), any::<u8>(), any::<u16>(), endpoints).prop_map(
         |(order, nat, degree, port, endpoints)| {

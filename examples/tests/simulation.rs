@@ -16,6 +16,9 @@ use wgautomesh_examples::{
     virtual_internet::{Filtering, HomeConfig, Internet, Link, NatConfig, Site},
 };
 
+#[path = "simulation/memory.rs"]
+mod memory;
+
 /// Seeds of every run. `cargo simulate chaos --seeds 100000` makes more of them.
 const SEEDS: u64 = 2000;
 
@@ -95,13 +98,13 @@ fn cold(nodes: usize, public: usize) -> Cold {
 }
 
 /// Engines pass over the stack when they are made.
+fn on_a_large_stack<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
+    let thread = thread::Builder::new().stack_size(64 << 20).spawn(run).expect("a thread");
+    thread.join().expect("a run that panicked has said why")
+}
+
 fn run<const PEERS: usize>(cold: Cold) -> Outcome {
-    thread::Builder::new()
-        .stack_size(64 << 20)
-        .spawn(move || cold.run::<PEERS>(Duration::from_secs(30), |_, _| {}))
-        .expect("a thread")
-        .join()
-        .expect("a run that panicked has said why")
+    on_a_large_stack(move || cold.run::<PEERS>(Duration::from_secs(30), |_, _| {}))
 }
 
 #[test]
@@ -235,13 +238,7 @@ fn idle_hour(public: usize) -> (u64, u64) {
 #[test]
 fn an_idle_mesh_is_quiet() {
     for public in [1, 16] {
-        let run = move || idle_hour(public);
-        let (bytes, readings) = thread::Builder::new()
-            .stack_size(64 << 20)
-            .spawn(run)
-            .expect("a thread")
-            .join()
-            .expect("no panic");
+        let (bytes, readings) = on_a_large_stack(move || idle_hour(public));
         println!("{public} of 16 public: {bytes} bytes of gossip and {readings} readings an hour");
         assert!(bytes <= 25_000, "{bytes} bytes of gossip an hour");
         assert!(readings <= 800, "{readings} readings an hour");

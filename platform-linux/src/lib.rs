@@ -8,12 +8,16 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod import;
 pub mod log;
 pub mod net;
+#[cfg_attr(not(feature = "portmap"), path = "portmap/absent.rs")]
+pub mod portmap;
 pub mod resolve;
 pub mod rng;
 mod rtnl;
 mod run;
+pub mod store;
 pub mod watch;
 pub mod wireguard;
 

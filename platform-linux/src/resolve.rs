@@ -200,6 +200,7 @@ impl Entry {
         });
         let (wait, changed) = match result {
             Ok(addresses) => {
+                let addresses = alternate(addresses);
                 if core::mem::replace(&mut self.retry, FIRST_RETRY) > FIRST_RETRY {
                     log::info!("{host}: found again");
                 }
@@ -219,6 +220,19 @@ impl Entry {
         self.state = if self.connected { State::Idle } else { State::Due(now.saturating_add(wait)) };
         changed
     }
+}
+
+/// The addresses with the two families in turn, each in its order: whoever takes only the first few has some of both.
+fn alternate(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let first = addresses.first().is_some_and(SocketAddr::is_ipv4);
+    let (mut ones, mut others): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|a| a.is_ipv4() == first);
+    let mut all = Vec::with_capacity(ones.len() + others.len());
+    ones.reverse();
+    others.reverse();
+    while !(ones.is_empty() && others.is_empty()) {
+        all.extend(ones.pop().into_iter().chain(others.pop()));
+    }
+    all
 }
 
 fn ask(
@@ -341,6 +355,15 @@ mod tests {
         assert_eq!(settle(&mut resolver, at(1_002), 1), [(A, vec![address(2)])]);
         assert_eq!(resolver.poll_timeout(), None);
         assert_eq!(*count.lock().expect("no panic before"), 2);
+    }
+
+    #[test]
+    fn the_first_addresses_are_of_both_families() {
+        let [a, b, c] = [1, 2, 3].map(address);
+        let [x, y] = [1, 2].map(|last| SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, last], 51820)));
+        assert_eq!(alternate(vec![a, b, c, x, y]), [a, x, b, y, c]);
+        assert_eq!(alternate(vec![x, y, a]), [x, a, y]);
+        assert_eq!(alternate(vec![a]), [a]);
     }
 
     #[test]

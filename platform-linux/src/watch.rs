@@ -7,6 +7,7 @@ use core::net::IpAddr;
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::Path,
 };
 
 use rustix::{io::Errno, net::netdevice};
@@ -23,6 +24,8 @@ const IFINFOMSG: usize = 16;
 const IFADDRMSG: usize = 8;
 
 const IFLA_IFNAME: u16 = 3;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_INFO_KIND: u16 = 1;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_FLAGS: u16 = 8;
@@ -30,6 +33,26 @@ const IFA_FLAGS: u16 = 8;
 /// Addresses that must not be published: duplicate on the link, not to be used for new flows (an IPv6 privacy address
 /// out of date, say), or not yet checked.
 const IFA_F_UNFIT: u32 = 0x08 | 0x20 | 0x40;
+
+/// Links that carry packets inside packets: what others send to their addresses takes a way round, or comes back to us.
+/// Not `tun`, by which much else is made.
+const TUNNELS: [&[u8]; 12] = [
+    b"wireguard",
+    b"amneziawg",
+    b"gre",
+    b"gretap",
+    b"ip6gre",
+    b"ip6gretap",
+    b"ipip",
+    b"ip6tnl",
+    b"sit",
+    b"vti",
+    b"vti6",
+    b"xfrm",
+];
+
+/// Where userspace WireGuards have their sockets, `NAME.sock`: their links are of the kind `tun`.
+const USERSPACE: &str = "/var/run/wireguard";
 
 /// What has changed since the last look.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +71,7 @@ pub trait Watch {
     /// Takes what has changed, without waiting.
     fn changes(&mut self) -> Changes;
 
-    /// The machine's own unicast addresses now, public ones first: not those of the tunnel, no loopback, no
+    /// The machine's own unicast addresses now, public ones first: not those of a tunnel, no loopback, no
     /// link-local, none that is deprecated, tentative or a duplicate.
     ///
     /// # Errors
@@ -78,6 +101,21 @@ impl Rtnetlink {
             buffer: Box::new([0; 8192]),
         })
     }
+
+    /// Asks for all things of a kind, and looks at each.
+    fn dump(&mut self, socket: &OwnedFd, request: &Request, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+        rtnl::ask(socket, request)?;
+        loop {
+            for message in messages(rtnl::receive(socket, &mut self.buffer[..])?) {
+                match message.kind {
+                    kind::NEW_LINK | kind::NEW_ADDR => each(message.body),
+                    kind::ERROR => return Err(io::Error::from_raw_os_error(message.errno())),
+                    kind::DONE => return Ok(()),
+                    _ => {}
+                }
+            }
+        }
+    }
 }
 
 /// Notes what one datagram of events says of the link `name`, last seen with `index`.
@@ -100,9 +138,31 @@ fn note(datagram: &[u8], name: &str, index: &mut Option<u32>, changes: &mut Chan
     }
 }
 
+/// The link of one `RTM_NEWLINK` message, if it is a tunnel; `userspace` says whether a name is that of a userspace
+/// WireGuard's.
+fn tunnel(body: &[u8], userspace: impl Fn(&[u8]) -> bool) -> Option<u32> {
+    let index = field(body, 4).map(u32::from_ne_bytes)?;
+    let (mut name, mut kind) = (&b""[..], &b""[..]);
+    for (attribute, value) in attributes(body, IFINFOMSG) {
+        match attribute {
+            IFLA_IFNAME => name = value.strip_suffix(&[0]).unwrap_or(value),
+            IFLA_LINKINFO => {
+                let found = attributes(value, 0).find(|(attribute, _)| *attribute == IFLA_INFO_KIND);
+                kind = found.map_or(kind, |(_, value)| value.strip_suffix(&[0]).unwrap_or(value));
+            }
+            _ => {}
+        }
+    }
+    (TUNNELS.contains(&kind) || (kind == b"tun" && userspace(name))).then_some(index)
+}
+
+fn has_userspace_socket(name: &[u8]) -> bool {
+    core::str::from_utf8(name).is_ok_and(|name| Path::new(USERSPACE).join(format!("{name}.sock")).exists())
+}
+
 /// The address of one `RTM_NEWADDR` message, if it is one to publish.
-fn fit(body: &[u8], tunnel: Option<u32>) -> Option<IpAddr> {
-    if field(body, 4).map(u32::from_ne_bytes) == tunnel {
+fn fit(body: &[u8], tunnels: &[u32]) -> Option<IpAddr> {
+    if field(body, 4).map(u32::from_ne_bytes).is_some_and(|index| tunnels.contains(&index)) {
         return None;
     }
     let mut flags = u32::from(*body.get(2)?);
@@ -145,19 +205,12 @@ impl Watch for Rtnetlink {
     fn addresses(&mut self) -> io::Result<Vec<IpAddr>> {
         // A socket of its own, so that events and answers do not mix.
         let socket = rtnl::open(0)?;
-        let tunnel = netdevice::name_to_index(&socket, &self.interface).ok();
-        rtnl::ask(&socket, &Request::dump(kind::GET_ADDR, &[rtnl::AF_UNSPEC; IFADDRMSG]))?;
+        let mut tunnels = Vec::from_iter(netdevice::name_to_index(&socket, &self.interface).ok());
+        let links = Request::dump(kind::GET_LINK, &[rtnl::AF_UNSPEC; IFINFOMSG]);
+        self.dump(&socket, &links, |body| tunnels.extend(tunnel(body, has_userspace_socket)))?;
         let mut addresses = Vec::new();
-        'dump: loop {
-            for message in messages(rtnl::receive(&socket, &mut self.buffer[..])?) {
-                match message.kind {
-                    kind::NEW_ADDR => addresses.extend(fit(message.body, tunnel)),
-                    kind::ERROR => return Err(io::Error::from_raw_os_error(message.errno())),
-                    kind::DONE => break 'dump,
-                    _ => {}
-                }
-            }
-        }
+        let all = Request::dump(kind::GET_ADDR, &[rtnl::AF_UNSPEC; IFADDRMSG]);
+        self.dump(&socket, &all, |body| addresses.extend(fit(body, &tunnels)))?;
         // Stable: within a scope the kernel's order stays, which is that of the interfaces.
         addresses.sort_by_key(|&ip| scope(ip) != Scope::Public);
         Ok(addresses)
@@ -220,9 +273,32 @@ mod tests {
             (2, 0x80, &[1, 2, 3][..], false),
         ] {
             let datagram = address(index, flags, ip);
-            let found: Vec<_> =
-                messages(&datagram).filter_map(|message| fit(message.body, Some(9))).collect();
+            let found: Vec<_> = messages(&datagram).filter_map(|message| fit(message.body, &[9])).collect();
             assert_eq!(!found.is_empty(), expected, "{index} {flags:#x} {ip:?}");
+        }
+    }
+
+    #[test]
+    fn tunnels_are_told_by_their_kind() {
+        for (name, kind, expected) in [
+            ("wg1", "wireguard", Some(7)),
+            ("he", "sit", Some(7)),
+            ("eth0", "", None),
+            ("br-lan", "bridge", None),
+            ("wan", "tun", None),
+            ("uwg", "tun", Some(7)),
+        ] {
+            let mut info = [0; IFINFOMSG];
+            info[4..8].copy_from_slice(&7u32.to_ne_bytes());
+            let value = [kind.as_bytes(), &[0]].concat();
+            let nested =
+                [&((4 + value.len()) as u16).to_ne_bytes(), &IFLA_INFO_KIND.to_ne_bytes(), &value[..]]
+                    .concat();
+            let request =
+                Request::get(kind::NEW_LINK, &info).attribute(IFLA_IFNAME, &[name.as_bytes(), &[0]].concat());
+            let request = request.attribute(IFLA_LINKINFO, &nested);
+            let found = messages(request.bytes()).find_map(|m| tunnel(m.body, |name| name == b"uwg"));
+            assert_eq!(found, expected, "{name} {kind}");
         }
     }
 
@@ -231,7 +307,7 @@ mod tests {
         let request = Request::get(kind::NEW_ADDR, &[0; IFADDRMSG]);
         let request =
             request.attribute(IFA_ADDRESS, &[203, 0, 113, 1]).attribute(IFA_LOCAL, &[203, 0, 113, 2]);
-        let ip = messages(request.bytes()).find_map(|message| fit(message.body, None));
+        let ip = messages(request.bytes()).find_map(|message| fit(message.body, &[]));
         assert_eq!(ip, Some(IpAddr::from([203, 0, 113, 2])));
     }
 

@@ -50,6 +50,7 @@ fn help_and_version_need_nothing() {
         (&["--help"][..], "wgautomesh connects the peers"),
         (&["run", "--help"], "Meshes the interface"),
         (&["check", "-h"], "Says everything"),
+        (&["import", "--help"], "Prints the configuration"),
         (&["genkey", "--help"], "Prints a new random"),
         (&["status", "--help"], "Shows a running wgautomesh"),
         (&["--version"], concat!("wgautomesh ", env!("CARGO_PKG_VERSION"), "\n")),
@@ -146,6 +147,7 @@ fn while_serving<T>(directory: &Path, interface: &str, asking: impl FnOnce(&Path
             uptime_s: 61,
             openers: true,
             nat: None,
+            port_mapping: None,
             seen_at: Vec::new(),
         },
         peers: Vec::new(),
@@ -264,4 +266,34 @@ fn another_user_may_not_ask() {
 
 fn is_root() -> bool {
     rustix::process::geteuid().is_root()
+}
+
+#[test]
+fn a_wg_quick_file_is_imported_without_its_secrets() {
+    let directory = Directory::new();
+    let file = directory.0.join("wg-home.conf");
+    let secret = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=";
+    let key = "o+uvbKOyDG2IaGKsRLsN2uBac6WqhXTW3+BPI+1poxQ=";
+    let good = format!(
+        "[Interface]\nPrivateKey = {secret}\n### paris\n[Peer]\nPublicKey = {key}\nAllowedIPs = 10.14.0.1/32\n"
+    );
+    fs::write(&file, &good).unwrap();
+    let output = wgautomesh(&["import", file.to_str().unwrap()]).output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+    let toml = text(&output.stdout);
+    assert!(toml.starts_with("interface = \"wg-home\"\n"), "{toml}");
+    assert!(
+        toml.ends_with(&format!("pubkey = \"{key}\"\naddress = \"10.14.0.1\"\nname = \"paris\"\n")),
+        "{toml}"
+    );
+    assert!(!toml.contains(secret));
+
+    fs::write(&file, good + "Endpoint = 203.0.113.1\n").unwrap();
+    let output = wgautomesh(&["import", file.to_str().unwrap()]).output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), ""));
+    let said = text(&output.stderr);
+    assert!(said.starts_with(&format!("{}:7:1: error: Endpoint: ", file.display())), "{said}");
+    assert!(!said.contains(secret));
+    assert_eq!(wgautomesh(&["import"]).output().unwrap().status.code(), Some(2));
+    assert_eq!(wgautomesh(&["import", "/nonexistent"]).output().unwrap().status.code(), Some(1));
 }

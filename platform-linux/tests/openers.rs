@@ -6,7 +6,7 @@ use core::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
-use std::{net::UdpSocket, time::Instant};
+use std::{net::UdpSocket, thread, time::Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -206,12 +206,28 @@ fn leaves_by_the_route_of_the_fwmark() {
     assert_eq!((&buffer[..length], from), (&b"with it"[..], ([10, 98, 0, 1], PORT).into()));
 }
 
+/// The kernel acknowledges an IPv6 address some time before it can be used.
+fn until_usable(ip: Ipv6Addr) {
+    let goes_round = || {
+        let socket = UdpSocket::bind((ip, 0))?;
+        socket.set_read_timeout(Some(Duration::from_millis(20)))?;
+        socket.send_to(b"?", socket.local_addr()?)?;
+        socket.recv(&mut [0])
+    };
+    let end = Instant::now() + PATIENCE;
+    while let Err(error) = goes_round() {
+        assert!(Instant::now() < end, "{ip}: {error}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// A host with a stable and a temporary address.
 fn leaves_from_the_address_that_is_named() {
     let [stable, temporary, remote] = [1, 2, 3].map(|n| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, n));
     for ip in [stable, temporary, remote] {
         add_address_v6(index("lo"), ip, 128);
     }
+    [stable, temporary, remote].into_iter().for_each(until_usable);
     let receiver = udp(remote.into(), OTHER);
     let to = SocketAddr::from((remote, OTHER));
     let mut openers = openers(PORT);

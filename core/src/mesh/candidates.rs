@@ -50,6 +50,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
             private(claim, &mut add, true);
         }
         peer.configured.iter().for_each(|e| add(*e, CandidateKind::Configured));
+        // Before its own public addresses, which a firewall may guard: this one is known to be let in to, by anybody.
+        claim.iter().flat_map(|c| c.of(Origin::Mapped)).for_each(|e| add(e, CandidateKind::Mapped));
         if let Some(claim) = claim {
             let public = |e: &Endpoint| e.scope() == Scope::Public;
             let local = claim.of(Origin::Local).filter(public).filter(&reached);

@@ -20,7 +20,7 @@ use crate::{
         PRESUME, READ_LOST, ROUND_FIRST, ROUND_MAX, ROUND_MIN, ROUNDS, SESSION_DOUBT,
     },
     peer::{NOBODY, Peer, Pending, Phase, Place, Prepare},
-    record::Claim,
+    record::{Claim, Origin},
     wire::{Intro, IntroNack, Role},
 };
 
@@ -48,7 +48,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             // WireGuard has talked to it, perhaps before our restart: a Hello is cheaper than a session.
             peer.link.rx_at = peer.view.rx;
             if let Some(endpoint) = peer.view.endpoint {
-                peer.remember_good(endpoint);
+                self.remember(place, endpoint);
             }
             self.enter(place, Phase::Presumed, now.saturating_add(PRESUME));
             self.request(place, Pending::HELLO);
@@ -200,6 +200,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
     pub(super) fn may_be_known(&self) -> bool {
         let public = self.local.iter().any(|a| crate::scope(*a) == Scope::Public);
         match self.own_peer() {
+            _ if !self.mapped.is_empty() => true,
             Some(us) => !us.configured.is_empty() || self.own.claim.is_open(),
             None => public || self.local.is_empty(),
         }
@@ -357,6 +358,12 @@ impl<const PEERS: usize> Mesh<PEERS> {
         // from. Every fourth round shifts it, so that each candidate is tried with either role.
         let turn = intro.round.saturating_sub(1);
         peer.link.candidate = turn.wrapping_add(turn / 4);
+        // A port mapping needs nobody to be in step, and is given every other round, by the mediator too.
+        if turn.is_multiple_of(2)
+            && peer.held.claim.as_ref().is_some_and(|c| c.of(Origin::Mapped).next().is_some())
+        {
+            peer.link.candidate = 0;
+        }
         peer.link.attempt = intro.attempt;
         peer.link.round = peer.link.round.max(intro.round);
         peer.link.via = from;
@@ -630,6 +637,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
     /// every family that both have.
     fn obstacle(&self, place: Place) -> Option<Reason> {
         let theirs = self.peers.get(place)?.held.claim.as_ref()?;
+        if theirs.is_mapped_for(&self.own.claim) || self.own.claim.is_mapped_for(theirs) {
+            return None;
+        }
         let common = self.common_families(place);
         let mut obstacle = None;
         for v4 in [true, false].into_iter().zip(common).filter(|(_, common)| *common).map(|(v4, _)| v4) {
@@ -767,7 +777,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             Phase::Idle if moved => {
                 link.rx_at = view.rx;
                 if let Some(endpoint) = view.endpoint {
-                    peer.remember_good(endpoint);
+                    self.remember(place, endpoint);
                 }
                 let at = now.saturating_add(NATURAL_CYCLE);
                 self.enter(place, Phase::Idle, at);

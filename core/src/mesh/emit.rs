@@ -29,6 +29,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
         if let Some(event) = self.next_news(now) {
             return Some(Output::Event(event));
         }
+        if core::mem::take(&mut self.news.store) {
+            return Some(Output::Store);
+        }
         // A reading must show what was done before it was asked for.
         if core::mem::take(&mut self.acting)
             && let Some(output) = self.next_act()

@@ -137,13 +137,12 @@ impl<const PEERS: usize> Mesh<PEERS> {
             return self.lose(place, now, Reason::AddressTaken);
         }
         if let Some(endpoint) = peer.view.endpoint {
-            if peer.good.first() != Some(&endpoint) {
-                peer.remember_good(endpoint);
-            }
             if !peer.link.summoned || peer.link.via != place {
                 peer.link.target = Some(endpoint);
             }
+            self.remember(place, endpoint);
         }
+        let Some(peer) = self.peers.get(place) else { return };
         let view = &peer.view;
         let silent = now.saturating_duration_since(view.rx_changed);
         let bearable = match view.keepalive {

@@ -169,10 +169,17 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let attempt = (self.roll(u64::from(u32::MAX)) as u32).max(1).to_le_bytes();
         let (a, b) = (self.peers.get(asker)?, self.peers.get(target)?);
         let (a_nat, b_nat) = classes(a, b);
-        let (a_open, b_open) = (a_nat == NatClass::Open, b_nat == NatClass::Open);
-        let (a_hard, b_hard) = (a_nat == NatClass::EndpointDependent, b_nat == NatClass::EndpointDependent);
         // From the second round on a firewall is reckoned with where there is no NAT.
         let first = request.round <= 1;
+        // In every other round, that a gateway which has promised a mapping keeps none.
+        let promised = !request.round.is_multiple_of(2);
+        let mapped = |p: &Peer, for_whom: &Peer| match (&p.held.claim, &for_whom.held.claim) {
+            (Some(claim), Some(other)) => promised && claim.is_mapped_for(other),
+            _ => false,
+        };
+        let a_open = a_nat == NatClass::Open || mapped(a, b);
+        let b_open = b_nat == NatClass::Open || mapped(b, a);
+        let (a_hard, b_hard) = (a_nat == NatClass::EndpointDependent, b_nat == NatClass::EndpointDependent);
         let refused = request.flags & IntroReq::REFUSED != 0 && first && !a_hard;
         let (asker_initiates, listen) = if refused {
             // The other side's WireGuard takes nothing from it, and it does from the other side.

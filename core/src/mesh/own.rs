@@ -82,6 +82,10 @@ impl Own {
     pub(super) fn next(&self) -> Instant {
         self.due.at()
     }
+
+    pub(super) const fn is_published(&self) -> bool {
+        self.published
+    }
 }
 
 impl<const PEERS: usize> Mesh<PEERS> {
@@ -134,6 +138,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 let _ = claim.endpoints.push(RecordEndpoint::new(origin, endpoint));
             }
         };
+        // They come first: where there is one, nothing needs to be punched.
+        self.mapped.iter().for_each(|e| add(Origin::Mapped, *e));
         if interface.listen_port != 0 {
             // Public addresses first: private ones only help within one network.
             for scope in [Scope::Public, Scope::Private] {
@@ -206,6 +212,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
     }
 
     fn publish_own(&mut self, mut claim: Claim, now: Instant) {
+        self.news.store |= !self.own.published || claim.order.incarnation != self.own.claim.order.incarnation;
         if !core::mem::replace(&mut self.own.published, true) {
             // Others may hold a record of ours from before a restart. One that is newer is met and left behind; one of the
             // same order and another content would divide the mesh, so that our numbers begin anywhere.

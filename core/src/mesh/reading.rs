@@ -111,7 +111,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             self.readings.traffic |= self.readings.had;
         }
         let unasked = view.rx == 0 && reading.rx_bytes != 0 && view.tx == 0 && before.is_none();
-        let reached = unasked && self.readings.had && peer.good.is_empty() && !peer.link.has_opened();
+        let reached = unasked && self.readings.had && !peer.met && !peer.link.has_opened();
         view.tx = reading.tx_bytes;
         if reading.rx_bytes != view.rx {
             // A keepalive that was no answer, or new keys of the peer's making, which end with one.

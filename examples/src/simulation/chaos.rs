@@ -90,6 +90,8 @@ impl Chaos {
         for node in &mut world.nodes {
             // One in four may not use raw sockets.
             node.openers = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (2 * node.setup.number) & 3 != 0;
+            // And every other one has a state file, which is a mesh of stale memories after some faults.
+            node.remembers = seed.wrapping_mul(0xd6e8_feb8_6659_fd93) >> (32 + node.setup.number) & 1 != 0;
         }
         let (slices, later, history) = (0, Vec::new(), Vec::new());
         Self { world, rng, gateways, public, weather, clocks, talks, slices, later, history }

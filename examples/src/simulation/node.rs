@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use wgautomesh_core::{
     Event, Interface, LinkState, Mesh, OPENER_MAGIC, Output, PeerAction, PeerReading, PeerStatus, PublicKey,
-    SharedKey, limits::MAX_DATAGRAM,
+    SharedKey, StoredRecord, limits::MAX_DATAGRAM,
 };
 
 use crate::virtual_internet::{
@@ -71,6 +71,12 @@ pub struct Node<const PEERS: usize> {
     pub gossip_bytes: u64,
     /// Datagrams of gossip sent.
     pub gossip_packets: u64,
+    /// How often the engine had something worth storing.
+    pub stores: u64,
+    /// Whether its daemon has a state file; what is in it, written whenever there is news, outlives reboots.
+    pub remembers: bool,
+    /// See `remembers`.
+    pub memory: Vec<StoredRecord>,
     /// Times the interface was read.
     pub readings: u64,
     /// Whether its daemon may use raw sockets.
@@ -110,6 +116,9 @@ impl<const PEERS: usize> Node<PEERS> {
             first_connected: vec![None; nodes],
             gossip_bytes: 0,
             gossip_packets: 0,
+            stores: 0,
+            remembers: false,
+            memory: Vec::new(),
             readings: 0,
             openers: true,
             echoes: 0,
@@ -138,6 +147,7 @@ impl<const PEERS: usize> Node<PEERS> {
                 mesh.set_configured_endpoints(now, &key, endpoints);
             }
         }
+        self.memory.iter().for_each(|record| mesh.handle_stored_record(now, record));
         mesh.handle_local_addresses(now, local);
         mesh.handle_interface(now, Some(self.interface()));
         self.mesh = Some(mesh);
@@ -323,6 +333,12 @@ impl<const PEERS: usize> Node<PEERS> {
             }
             Output::Peer { key, action } => self.apply(now, key, action, faults),
             Output::ReadInterface => self.read(now),
+            Output::Store => {
+                self.stores += 1;
+                if self.remembers {
+                    self.memory = self.mesh.iter().flat_map(|mesh| mesh.stored_records()).collect();
+                }
+            }
             Output::Event(event) => self.note(now, event),
             other => self.violation(now, &format!("an output nobody knows: {other:?}"), faults),
         }

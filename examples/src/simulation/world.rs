@@ -146,8 +146,13 @@ impl<const PEERS: usize> World<PEERS> {
         let port = setup.port;
         let addresses = self.net.addresses(setup.host).iter();
         let endpoints: Vec<_> = addresses.map(|ip| SocketAddr::new(*ip, port)).collect();
+        self.configure_endpoints(of, &endpoints);
+    }
+
+    /// Everybody is configured with these endpoints of a node, now and at the next start.
+    pub fn configure_endpoints(&mut self, of: usize, endpoints: &[SocketAddr]) {
         for node in 0..self.nodes.len() {
-            self.nodes[node].set_configured_endpoints(self.now, of, &endpoints);
+            self.nodes[node].set_configured_endpoints(self.now, of, endpoints);
             self.work(node);
         }
     }

@@ -37,10 +37,11 @@ fn gist(config: &Config, report: &Report) -> String {
     let reachable = config.peers().iter().filter(|peer| peer.endpoint().is_some()).count();
     let warnings = report.summary();
     format!(
-        "interface {}, gossip port {}, {peers} peer{}, {reachable} with an endpoint{}{warnings}",
+        "interface {}, gossip port {}, {peers} peer{}, {reachable} with an endpoint{}{}{warnings}",
         config.interface(),
         config.gossip_port(),
         if peers == 1 { "" } else { "s" },
+        if config.peers_from_interface() { ", and those of the interface" } else { "" },
         if warnings.is_empty() { "" } else { "; " },
     )
 }

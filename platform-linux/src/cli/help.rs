@@ -6,6 +6,7 @@ pub(crate) enum Topic {
     General,
     Run,
     Check,
+    Import,
     Genkey,
     Status,
 }
@@ -16,6 +17,7 @@ impl Topic {
         match command {
             Some("run") => Self::Run,
             Some("check") => Self::Check,
+            Some("import") => Self::Import,
             Some("genkey") => Self::Genkey,
             Some("status") => Self::Status,
             _ => Self::General,
@@ -29,6 +31,7 @@ pub(crate) fn text(topic: Topic) -> &'static str {
         Topic::General => GENERAL,
         Topic::Run => RUN,
         Topic::Check => CHECK,
+        Topic::Import => IMPORT,
         Topic::Genkey => GENKEY,
         Topic::Status => STATUS,
     }
@@ -42,6 +45,7 @@ Usage:
   wgautomesh [FILE]            mesh the interface that FILE names
   wgautomesh run [FILE]        the same
   wgautomesh check [FILE]      say everything that is wrong with FILE
+  wgautomesh import FILE.conf  print the configuration for a wg-quick file
   wgautomesh genkey            print a new gossip secret
   wgautomesh status            show the peers of a running wgautomesh
   wgautomesh COMMAND --help    more about one command
@@ -88,6 +92,25 @@ note says what has no effect in this version.
 Exit status: 0 exactly when `run` would start with this file, 1 otherwise.
 ";
 
+const IMPORT: &str = "\
+Prints the configuration for a wg-quick file.
+
+Usage: wgautomesh import FILE.conf
+
+The interface is called as the file is. Each peer brings its public key, its
+address (the first /32 or /128 of AllowedIPs), its Endpoint, and its name, where
+a comment gives one: \"# Name = x\" in its section, or \"### x\" before it. Peers
+without an address of their own are left out, with a warning. Private and
+preshared keys are neither read nor printed; the file goes on being wg-quick's.
+
+    wgautomesh import /etc/wireguard/wg0.conf > /etc/wgautomesh.toml
+
+With peers_from_interface = true in the configuration, the peers of the
+interface are meshed as they are, and need not be listed.
+
+Exit status: 0 printed; 1 something is wrong with the file.
+";
+
 const GENKEY: &str = "\
 Prints a new random gossip secret: 32 bytes in base64.
 
@@ -122,7 +145,7 @@ mod tests {
 
     #[test]
     fn fits_a_terminal() {
-        for topic in [Topic::General, Topic::Run, Topic::Check, Topic::Genkey, Topic::Status] {
+        for topic in [Topic::General, Topic::Run, Topic::Check, Topic::Import, Topic::Genkey, Topic::Status] {
             for line in text(topic).lines() {
                 assert!(line.len() <= 80, "{topic:?}: {line}");
             }

@@ -3,6 +3,7 @@
 mod check;
 mod genkey;
 mod help;
+mod import;
 mod output;
 mod run;
 mod status;
@@ -19,13 +20,14 @@ use wgautomesh_core::Mesh;
 const DEFAULT_FILE: &str = "/etc/wgautomesh.toml";
 
 /// The words that are commands; any other first word is a file.
-const COMMANDS: [&str; 4] = ["run", "check", "genkey", "status"];
+const COMMANDS: [&str; 5] = ["run", "check", "import", "genkey", "status"];
 
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
 enum Command {
     Run { file: PathBuf },
     Check { file: PathBuf },
+    Import { file: PathBuf },
     Genkey,
     Status { whose: status::Whose, json: bool },
     Help(help::Topic),
@@ -85,6 +87,7 @@ pub fn main<const PEERS: usize>(mesh: &mut Mesh<PEERS>) -> ExitCode {
     match parse(std::env::args_os()) {
         Ok(Command::Run { file }) => run::run(&file, mesh),
         Ok(Command::Check { file }) => check::check(&file, PEERS),
+        Ok(Command::Import { file }) => import::import(&file),
         Ok(Command::Genkey) => genkey::genkey(),
         Ok(Command::Status { whose, json }) => status::status(&whose, json),
         Ok(Command::Help(topic)) => output::print(help::text(topic)),
@@ -125,6 +128,14 @@ fn parse(args: impl IntoIterator<Item = OsString, IntoIter: 'static>) -> Result<
     let file_or_default = |file: Option<PathBuf>| file.unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
     Ok(match command {
         Some("check") => Command::Check { file: file_or_default(file) },
+        Some("import") => match file {
+            Some(file) => Command::Import { file },
+            None => {
+                return Err(Usage(
+                    "import wants a wg-quick file, /etc/wireguard/wg0.conf for example".into(),
+                ));
+            }
+        },
         Some("genkey") => Command::Genkey,
         Some("status") => Command::Status { whose: whose(interface, file)?, json },
         _ => Command::Run { file: file_or_default(file) },

@@ -27,6 +27,7 @@ fn reads_what_it_should() {
         ("run -- -mesh.toml", Command::Run { file: file("-mesh.toml") }),
         ("check", Command::Check { file: file("/etc/wgautomesh.toml") }),
         ("check check", Command::Check { file: file("check") }),
+        ("import wg0.conf", Command::Import { file: file("wg0.conf") }),
         ("genkey", Command::Genkey),
         ("status", Command::Status { whose: Whose::TheOnlyOne, json: false }),
         ("status --json", Command::Status { whose: Whose::TheOnlyOne, json: true }),
@@ -54,6 +55,7 @@ fn says_what_makes_no_sense() {
     for (words, complaint) in [
         ("a.toml b.toml", "one argument too many: \"b.toml\""),
         ("check a b", "one argument too many: \"b\""),
+        ("import", "import wants a wg-quick file, /etc/wireguard/wg0.conf for example"),
         ("genkey 32", "one argument too many: \"32\""),
         ("--halp", "unknown option \"--halp\"; did you mean --help?"),
         ("--frobnicate", "unknown option \"--frobnicate\""),

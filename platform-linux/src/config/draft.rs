@@ -87,6 +87,8 @@ pub struct Draft {
     pub lan_discovery: Field<bool>,
     /// `upnp_forward_external_port`
     pub upnp_forward_external_port: Field<NonZeroU16>,
+    /// `peers_from_interface`
+    pub peers_from_interface: Field<bool>,
     /// `ipv6`, of a fork: IPv6 is always on here.
     pub ipv6: Field<bool>,
     /// `[[peers]]`, in the order of the file.
@@ -116,6 +118,7 @@ impl Draft {
             persist_file: self.persist_file.into_value(),
             lan_discovery: self.lan_discovery.into_value().unwrap_or(false),
             upnp_forward_external_port: self.upnp_forward_external_port.into_value(),
+            peers_from_interface: self.peers_from_interface.into_value().unwrap_or(false),
             peers: self.peers.into_iter().map(finish_peer).collect::<Option<_>>()?,
         })
     }
@@ -174,18 +177,14 @@ impl Draft {
 
     /// What is accepted and does nothing in this version.
     fn note_inactive(&self, report: &mut Report) {
-        if let Field::Given(Located { at, .. }) = self.persist_file {
-            let what =
-                "is accepted but not active in this version: known endpoints are not kept over a reboot";
-            report.note(at, "persist_file", Fault::new(what, ""));
-        }
         if let Field::Given(Located { value: true, at }) = self.lan_discovery {
             let what =
                 "is accepted but not active in this version: peers on the same LAN are not looked for there";
             report.note(at, "lan_discovery", Fault::new(what, ""));
         }
+        #[cfg(not(feature = "portmap"))]
         if let Field::Given(Located { value: port, at }) = self.upnp_forward_external_port {
-            let what = "is accepted but not active in this version: no port is opened on the router";
+            let what = "is accepted but not part of this build: no port is opened on the router";
             let fix =
                 format!("forward UDP port {port} there by hand if this node is to be reached from outside");
             report.note(at, "upnp_forward_external_port", Fault::new(what, fix));
@@ -197,9 +196,15 @@ impl Draft {
     }
 
     fn check_peers(&self, capacity: usize, report: &mut Report) {
-        if self.peers.is_empty() {
+        // One that was refused would have given some.
+        let from_interface = match &self.peers_from_interface {
+            Field::Given(Located { value, .. }) => *value,
+            Field::Absent => false,
+            Field::Refused => true,
+        };
+        if self.peers.is_empty() && !from_interface {
             let what = "there is no peer, so there is nothing to mesh";
-            let fix = "add a [[peers]] entry with pubkey and address for every other node";
+            let fix = "add a [[peers]] entry with pubkey and address for every other node, or peers_from_interface = true";
             report.warn(Position::START, "peers", Fault::new(what, fix));
         }
         if let Some(first_too_many) = self.peers.get(capacity) {

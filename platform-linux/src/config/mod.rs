@@ -13,10 +13,11 @@
 //! | `gossip_port` | required | UDP port of the gossip inside the mesh, the same on every node |
 //! | `gossip_secret` | one of these two | the secret all nodes share |
 //! | `gossip_secret_file` | | a file that holds it; line ends at its end are not part of the secret |
-//! | `persist_file` | optional | accepted, not active yet |
+//! | `persist_file` | optional | where to keep what was learned over a restart; without it nothing is kept |
 //! | `lan_discovery` | optional | accepted, not active yet |
-//! | `upnp_forward_external_port` | optional | accepted, not active yet |
+//! | `upnp_forward_external_port` | optional | the external port that the router is to forward: PCP, NAT-PMP, UPnP |
 //! | `ipv6` | optional | of a fork; IPv6 is always on here |
+//! | `peers_from_interface` | optional | the peers of the interface belong to the mesh too; new here |
 //! | `[[peers]]` `pubkey` | required | the peer's public key |
 //! | `[[peers]]` `address` | required | its address inside the mesh, IPv4 or IPv6 |
 //! | `[[peers]]` `endpoint` | optional | where it can be reached: `ip:port`, `[ipv6]:port` or `name:port` |
@@ -43,6 +44,12 @@ mod tests;
 #[doc(hidden)]
 pub mod fuzzing {
     use super::{Report, toml};
+
+    /// Whether a daemon would start with these bytes.
+    pub fn is_accepted(bytes: &[u8]) -> bool {
+        let mut report = Report::new("fuzz.toml");
+        toml::parse(bytes, &mut report).and_then(|draft| draft.finish(16, &mut report)).is_some()
+    }
 
     /// Does with some bytes what [`super::load`] does with those of a file, and checks what must always hold.
     pub fn check(bytes: &[u8]) {
@@ -80,6 +87,7 @@ pub struct Config {
     persist_file: Option<PathBuf>,
     lan_discovery: bool,
     upnp_forward_external_port: Option<NonZeroU16>,
+    peers_from_interface: bool,
     peers: Vec<Peer>,
 }
 
@@ -99,7 +107,7 @@ impl Config {
         &self.secret
     }
 
-    /// Where to keep what was learned over a restart.
+    /// Where to keep what was learned over a restart; nothing is kept where it is not given.
     pub fn persist_file(&self) -> Option<&Path> {
         self.persist_file.as_deref()
     }
@@ -112,6 +120,11 @@ impl Config {
     /// The external port to ask the router for.
     pub fn upnp_forward_external_port(&self) -> Option<NonZeroU16> {
         self.upnp_forward_external_port
+    }
+
+    /// Whether the peers of the interface belong to the mesh, besides those of [`peers`](Self::peers).
+    pub fn peers_from_interface(&self) -> bool {
+        self.peers_from_interface
     }
 
     /// The peers: keys and addresses are each unique, and there are no more than the capacity the configuration was

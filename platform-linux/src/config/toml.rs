@@ -104,7 +104,7 @@ pub(super) fn parse(bytes: &[u8], report: &mut Report) -> Option<Draft> {
     let text = decode(bytes, report)?;
     if looks_like_wg_quick(text) {
         let what = "this is a wg-quick file (INI), which configures WireGuard itself; wgautomesh has a file of its own";
-        let fix = "keep this one for wg-quick and write a TOML file with interface, gossip_port, a secret and [[peers]]";
+        let fix = "keep this one for wg-quick; `wgautomesh import` prints the TOML for it";
         report.add(Severity::Error, None, "", Fault::new(what, fix));
         return None;
     }
@@ -207,7 +207,7 @@ fn syntax(message: &str, line: &str) -> Fault {
     Fault::new(format!("not TOML: {message}"), fix)
 }
 
-const TOP_KEYS: [&str; 9] = [
+const TOP_KEYS: [&str; 10] = [
     "interface",
     "gossip_port",
     "gossip_secret",
@@ -216,6 +216,7 @@ const TOP_KEYS: [&str; 9] = [
     "lan_discovery",
     "upnp_forward_external_port",
     "ipv6",
+    "peers_from_interface",
     "peers",
 ];
 const PEER_KEYS: [&str; 4] = ["pubkey", "address", "endpoint", "name"];
@@ -262,6 +263,9 @@ impl<'t> Walk<'_, 't> {
                 "lan_discovery" => draft.lan_discovery = self.boolean("lan_discovery", value),
                 "upnp_forward_external_port" => {
                     draft.upnp_forward_external_port = self.port("upnp_forward_external_port", value);
+                }
+                "peers_from_interface" => {
+                    draft.peers_from_interface = self.boolean("peers_from_interface", value);
                 }
                 "ipv6" => draft.ipv6 = self.boolean("ipv6", value),
                 "peers" => draft.peers = self.peers(value),

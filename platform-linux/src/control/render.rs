@@ -11,7 +11,7 @@
 //! alice     connected  203.0.113.9:51820   configured  12ms   1m12s
 //! ```
 
-use super::status::{Node, Peer, PeerState, Status};
+use super::status::{Mapped, Node, Peer, PeerState, PortMapping, Status};
 use core::fmt::Write as _;
 
 /// Names longer than this are cut; the JSON has them in full.
@@ -69,6 +69,29 @@ fn header(out: &mut String, node: &Node) {
         .collect();
     let seen = if seen.is_empty() { "by nobody yet".into() } else { format!("at {}", seen.join(", ")) };
     let _ = writeln!(out, "seen {seen}; NAT {}", printable(node.nat.as_deref().unwrap_or("unknown")));
+    if let Some(mapping) = &node.port_mapping {
+        port_mapping(out, mapping);
+    }
+}
+
+fn port_mapping(out: &mut String, mapping: &PortMapping) {
+    for Mapped { endpoint, protocol, gateway, lease_s } in &mapping.mapped {
+        let (protocol, lease) = (printable(protocol), duration(*lease_s));
+        let _ = writeln!(out, "port mapping {endpoint} by {protocol} of {gateway}, for {lease}");
+    }
+    match &mapping.reason {
+        Some(reason) if mapping.mapped.is_empty() => {
+            let _ =
+                writeln!(out, "no port mapping: {}: {}", printable(&reason.id), printable(&reason.message));
+        }
+        Some(reason) => {
+            let _ = writeln!(out, "  not renewed: {}: {}", printable(&reason.id), printable(&reason.message));
+        }
+        None if mapping.mapped.is_empty() => {
+            let _ = writeln!(out, "no port mapping yet");
+        }
+        None => {}
+    }
 }
 
 /// What a peer is called in the table: its name, else the beginning of its key.

@@ -47,6 +47,31 @@ pub struct Node {
     pub nat: Option<String>,
     /// Where others see it, the one seen by most first.
     pub seen_at: Vec<SeenAt>,
+    /// The gateway's port mapping; `null` where none is wanted.
+    #[serde(default)]
+    pub port_mapping: Option<PortMapping>,
+}
+
+/// What has come of asking the gateway for a port mapping.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortMapping {
+    /// Those that there are: one for each of IPv4 and IPv6 at most.
+    pub mapped: Vec<Mapped>,
+    /// Why there is none for IPv4, or why it could not be renewed.
+    pub reason: Option<Reason>,
+}
+
+/// A port mapping, or a pinhole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mapped {
+    /// Where others reach this node.
+    pub endpoint: SocketAddr,
+    /// `PCP`, `NAT-PMP` or `UPnP`.
+    pub protocol: String,
+    /// Who gave it.
+    pub gateway: IpAddr,
+    /// How long it still lasts; it is renewed before.
+    pub lease_s: u64,
 }
 
 /// An endpoint that peers see a node at.
@@ -126,7 +151,7 @@ pub struct Peer {
     pub via: Option<String>,
 }
 
-/// Why a peer is not connected.
+/// Why a peer is not connected, or there is no port mapping.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
     /// Stable, in kebab case: `no-answer`, `no-mediator`, ...

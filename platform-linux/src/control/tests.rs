@@ -69,6 +69,7 @@ fn sample() -> Status {
             uptime_s: 11_525,
             openers: true,
             nat: None,
+            port_mapping: None,
             seen_at: vec![
                 SeenAt { endpoint: "198.51.100.7:51820".parse().unwrap(), peers: 2 },
                 SeenAt { endpoint: "[2001:db8::7]:51820".parse().unwrap(), peers: 1 },
@@ -196,7 +197,7 @@ fn the_json_to_the_letter() {
             r#"{"version":1,"node":{"version":"0.1.0","interface":"wg0","interface_up":true,"#,
             r#""key":"7Nm7pMmyS7Nts1MB+loyD8u84ODxHPTkDu+uqQR6yDk=","mesh_address":"10.14.0.1","gossip_port":1666,"#,
             r#""listen_port":51820,"uptime_s":11525,"openers":true,"nat":null,"seen_at":["#,
-            r#"{"endpoint":"198.51.100.7:51820","peers":2},{"endpoint":"[2001:db8::7]:51820","peers":1}]},"peers":["#,
+            r#"{"endpoint":"198.51.100.7:51820","peers":2},{"endpoint":"[2001:db8::7]:51820","peers":1}],"port_mapping":null},"peers":["#,
             r#"{"name":"dora","key":"lABn/axzD1jkFulX8c+K3B3CbKXORlIMDDoe8sQVxhs=","address":"10.14.0.2","#,
             r#""state":"connected","endpoint":"203.0.113.9:51820","endpoint_source":"configured","rtt_us":12345,"#,
             r#""handshake_age_s":72,"rx_bytes":123456,"tx_bytes":7890,"reason":null,"via":null},"#,
@@ -218,6 +219,41 @@ fn a_newer_daemon_is_understood() {
     let status: Status = serde_json::from_str(&newer).unwrap();
     assert_eq!(status.peers[2].state, PeerState::Unknown);
     assert!(table(&status).contains("bob       unknown"));
+}
+
+#[test]
+fn the_port_mapping_is_shown_and_why_there_is_none() {
+    let mut status = sample();
+    let mut lines = |mapped: &[&str], reason: Option<&str>| {
+        let mapped = mapped.iter().map(|endpoint| crate::control::status::Mapped {
+            endpoint: endpoint.parse().unwrap(),
+            protocol: "PCP".into(),
+            gateway: [192, 168, 1, 1].into(),
+            lease_s: 3599,
+        });
+        let reason = reason.map(|id| Reason { id: id.into(), message: "so it says".into() });
+        status.node.port_mapping =
+            Some(crate::control::status::PortMapping { mapped: mapped.collect(), reason });
+        let json: Status = serde_json::from_str(&status.to_json()).unwrap();
+        assert_eq!(json, status);
+        let table = table(&status);
+        table
+            .lines()
+            .skip(2)
+            .take_while(|line| !line.contains("peers connected"))
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    assert_eq!(lines(&[], None), "no port mapping yet");
+    assert_eq!(lines(&[], Some("refused")), "no port mapping: refused: so it says");
+    assert_eq!(
+        lines(&["203.0.113.7:33723", "[2001:db8::7]:51820"], Some("no-answer")),
+        "port mapping 203.0.113.7:33723 by PCP of 192.168.1.1, for 59m59s\n\
+         port mapping [2001:db8::7]:51820 by PCP of 192.168.1.1, for 59m59s\n  not renewed: no-answer: so it says"
+    );
+    // A daemon of before knows nothing of it.
+    let older = sample().to_json().replace(",\"port_mapping\":null", "");
+    assert_eq!(serde_json::from_str::<Status>(&older).unwrap().node.port_mapping, None);
 }
 
 /// Ends [`serve`] when the asking side is done or has failed: a test that fails must not hang.

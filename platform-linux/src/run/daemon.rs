@@ -24,10 +24,11 @@ use wgautomesh_core::{
     limits::MAX_DATAGRAM,
 };
 
-use super::{Node, RunError, names::Names, report, status};
+use super::{Node, RunError, adopt::Adopted, memory::Memory, names::Names, report, status};
 use crate::{
     control::status::Status,
     net::opener::{Openers, Source},
+    portmap::Mapper,
     resolve::Resolver,
     watch::Watch,
     wireguard::{ReadError, Snapshot, WireGuard},
@@ -57,6 +58,10 @@ pub(super) struct Parts<W, A, S, O, R> {
     pub(super) openers: O,
     pub(super) rng: R,
     pub(super) resolver: Resolver,
+    pub(super) memory: Memory,
+    pub(super) adopted: Adopted,
+    /// Where the configuration wants a port mapping.
+    pub(super) mapper: Option<Mapper>,
 }
 
 /// What to wait on.
@@ -65,6 +70,7 @@ pub(super) struct Fds<'d> {
     pub(super) resolver: BorrowedFd<'d>,
     pub(super) tunnel: Option<BorrowedFd<'d>>,
     pub(super) openers: [Option<BorrowedFd<'d>>; 2],
+    pub(super) mapper: [Option<BorrowedFd<'d>>; 2],
 }
 
 /// What was found ready.
@@ -75,6 +81,7 @@ pub(super) struct Ready {
     pub(super) resolver: bool,
     pub(super) tunnel: bool,
     pub(super) openers: bool,
+    pub(super) mapper: bool,
 }
 
 /// How it stands with the interface.
@@ -118,6 +125,9 @@ where
     /// The first turn.
     pub(super) fn start(&mut self, now: Instant) -> Result<(), RunError> {
         self.mesh.allow_openers(now, self.parts.openers.allowed());
+        for record in self.parts.memory.records() {
+            self.mesh.handle_stored_record(now, record);
+        }
         self.look(now)?;
         if self.link.up.is_none() {
             self.read_addresses(now);
@@ -127,7 +137,15 @@ where
 
     /// When [`Self::turn`] is to be called at the latest.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let timeouts = [self.mesh.poll_timeout(), self.parts.resolver.poll_timeout(), self.link.retry_at];
+        let Parts { resolver, memory, mapper, .. } = &self.parts;
+        let mapper = mapper.as_ref().and_then(Mapper::poll_timeout);
+        let timeouts = [
+            self.mesh.poll_timeout(),
+            resolver.poll_timeout(),
+            memory.poll_timeout(),
+            mapper,
+            self.link.retry_at,
+        ];
         timeouts.into_iter().flatten().min()
     }
 
@@ -136,8 +154,9 @@ where
         // SAFETY: the driver's socket is open for as long as the driver, which this borrows.
         #[allow(unsafe_code)]
         let tunnel = tunnel.map(|fd| unsafe { BorrowedFd::borrow_raw(fd) });
-        let Parts { watch, resolver, openers, .. } = &self.parts;
-        Fds { watch: watch.fd(), resolver: resolver.fd(), tunnel, openers: openers.fds() }
+        let Parts { watch, resolver, openers, mapper, .. } = &self.parts;
+        let mapper = mapper.as_ref().map(Mapper::fds).unwrap_or_default();
+        Fds { watch: watch.fd(), resolver: resolver.fd(), tunnel, openers: openers.fds(), mapper }
     }
 
     /// Takes in what is ready and does what the engine wants. Bounded: a flood at the gossip port
@@ -163,6 +182,7 @@ where
                 .resolver
                 .handle(now, |peer, addresses| mesh.set_configured_endpoints(now, peer, addresses));
         }
+        self.look_after_mapping(now, ready.mapper);
         if let Some(driver) = self.driver.as_mut().filter(|_| ready.tunnel) {
             // An error is about a packet sent before, or the device going down, which is an event of its own.
             if let Err(error) = driver.receive(&mut self.parts.stack, self.mesh, now) {
@@ -176,19 +196,37 @@ where
         if self.mesh.poll_timeout().is_some_and(|at| at <= now) {
             self.mesh.handle_timeout(now, &mut self.parts.rng);
         }
-        self.carry_out(now)
+        self.carry_out(now)?;
+        self.parts.memory.handle(now, self.mesh);
+        Ok(())
     }
 
-    /// Says goodbye. What fails now is nobody's concern any more.
+    fn look_after_mapping(&mut self, now: Instant, ready: bool) {
+        if let Some(mapper) = &mut self.parts.mapper
+            && (ready || mapper.poll_timeout().is_some_and(|at| at <= now))
+            && mapper.handle(now)
+        {
+            let endpoints: Vec<_> = mapper.endpoints().collect();
+            self.mesh.handle_port_mappings(now, &endpoints);
+        }
+    }
+
+    /// Says goodbye, and writes down what is worth it. What fails now is nobody's concern any more.
     pub(super) fn stop(&mut self, now: Instant) {
         self.mesh.shutdown();
         if let Err(error) = self.carry_out(now) {
             log::debug!("{error}");
         }
+        self.parts.memory.finish(self.mesh);
+        if let Some(mapper) = &mut self.parts.mapper {
+            mapper.stop();
+        }
     }
 
     pub(super) fn status(&self, now: Instant) -> Status {
-        status::document(self.mesh, &self.node, &self.names, self.parts.openers.allowed(), now)
+        let openers = self.parts.openers.allowed();
+        let mapping = self.parts.mapper.as_ref().map(|mapper| mapper.status(now));
+        status::document(self.mesh, &self.node, &self.names, openers, mapping, now)
     }
 
     fn carry_out(&mut self, now: Instant) -> Result<(), RunError> {
@@ -199,6 +237,7 @@ where
                 Output::Opener { from, to, len, hops } => self.send_opener(from, to, hops, len),
                 Output::Peer { key, action } => self.apply(now, &key, &action),
                 Output::ReadInterface => self.read(now)?,
+                Output::Store => self.parts.memory.note_change(),
                 Output::Event(event) => self.tell(now, &event),
                 // The enum may grow.
                 other => log::debug!("not carried out: {other:?}"),
@@ -233,7 +272,12 @@ where
     fn tell(&mut self, now: Instant, event: &Event) {
         match event {
             Event::Connected { key, .. } => self.parts.resolver.set_connected(now, key, true),
-            Event::Lost { key, .. } => self.parts.resolver.set_connected(now, key, false),
+            Event::Lost { key, .. } => {
+                self.parts.resolver.set_connected(now, key, false);
+                if let Some(mapper) = &mut self.parts.mapper {
+                    mapper.peer_lost(now);
+                }
+            }
             _ => {}
         }
         if let Some((level, line)) = report::line(event, &self.names) {
@@ -244,10 +288,12 @@ where
     /// Looks whether the interface is there, and tells the engine if that has changed.
     fn look(&mut self, now: Instant) -> Result<(), RunError> {
         self.link.retry_at = None;
-        match self.parts.wireguard.read() {
+        let Parts { wireguard, openers, mapper, memory, adopted, .. } = &mut self.parts;
+        match wireguard.read() {
             Ok(snapshot) => {
                 let interface = snapshot.interface();
-                self.parts.openers.set_source(source(snapshot));
+                set_source(openers, mapper, source(snapshot), now);
+                adopted.take(now, self.mesh, &mut self.names, memory, snapshot);
                 self.found(now, interface);
                 Ok(())
             }
@@ -259,12 +305,14 @@ where
     fn read(&mut self, now: Instant) -> Result<(), RunError> {
         // A second time only if the first shows another interface than the engine knows.
         for _ in 0..2 {
-            let snapshot = match self.parts.wireguard.read() {
+            let Parts { wireguard, openers, mapper, memory, adopted, .. } = &mut self.parts;
+            let snapshot = match wireguard.read() {
                 Ok(snapshot) => snapshot,
                 Err(error) => return self.not_found(now, error),
             };
             let interface = snapshot.interface();
-            self.parts.openers.set_source(source(snapshot));
+            set_source(openers, mapper, source(snapshot), now);
+            adopted.take(now, self.mesh, &mut self.names, memory, snapshot);
             if self.link.up == Some(interface) {
                 self.mesh.begin_reading();
                 for (reading, allowed_ips) in snapshot.peers() {
@@ -352,10 +400,25 @@ where
                 log::debug!("own addresses: {addresses:?}");
                 self.mesh.handle_local_addresses(now, &addresses);
                 self.addresses = addresses;
+                if let Some(mapper) = &mut self.parts.mapper {
+                    mapper.network_changed(now);
+                }
             }
             Ok(_) => {}
             Err(error) => log::debug!("own addresses cannot be read: {error}"),
         }
+    }
+}
+
+fn set_source<O: Openers>(
+    openers: &mut O,
+    mapper: &mut Option<Mapper>,
+    source: Option<Source>,
+    now: Instant,
+) {
+    openers.set_source(source);
+    if let (Some(mapper), Some(Source { port, fwmark })) = (mapper, source) {
+        mapper.set_source(now, port, fwmark);
     }
 }
 

@@ -5,7 +5,9 @@
 //! there, when to look for it again, what to say in the log. Whatever fails is said once and tried again; it never stops
 //! the mesh.
 
+mod adopt;
 mod daemon;
+mod memory;
 mod names;
 mod report;
 mod signals;
@@ -33,12 +35,16 @@ use crate::{
     config::{Config, Endpoint},
     control::{self, BindError, Interest, Server},
     net::{Tunnel, opener::RawOpeners},
+    portmap,
     resolve::{self, Resolver},
     rng::SysRng,
+    store::FileStore,
     watch::Rtnetlink,
     wireguard::System,
 };
+use adopt::Adopted;
 use daemon::{Daemon, Parts, Ready};
+use memory::Memory;
 use names::Names;
 use signals::{Signals, Wish};
 
@@ -126,6 +132,12 @@ pub fn run<const PEERS: usize>(config: &Config, mesh: &mut Mesh<PEERS>) -> Resul
         openers,
         rng: SysRng,
         resolver,
+        memory: match config.persist_file() {
+            Some(path) => Memory::load(Box::new(FileStore::new(path)), path, now),
+            None => Memory::none(),
+        },
+        adopted: Adopted::new(config),
+        mapper: mapper(config).map_err(system("eventfd"))?,
     };
     let node = Node { interface: interface.into(), gossip_port: config.gossip_port().get(), started: now };
     let peers = config.peers().len();
@@ -185,6 +197,20 @@ fn names_to_resolve(config: &Config) -> impl Iterator<Item = resolve::Name> {
     })
 }
 
+/// In a build without it the configuration's check has said so.
+#[cfg(not(feature = "portmap"))]
+fn mapper(_: &Config) -> io::Result<Option<portmap::Mapper>> {
+    Ok(None)
+}
+
+#[cfg(feature = "portmap")]
+fn mapper(config: &Config) -> io::Result<Option<portmap::Mapper>> {
+    let port = config.upnp_forward_external_port();
+    let secret = config.secret().reveal().as_bytes();
+    port.map(|port| portmap::Mapper::new(port.get(), secret, Arc::new(portmap::System::default())))
+        .transpose()
+}
+
 /// The control socket, without which the mesh works as well.
 fn bind_control(config: &Config) -> Result<Option<Server>, RunError> {
     match Server::bind(&control::directory(), config.interface()) {
@@ -216,6 +242,8 @@ fn wait(
     let mut files: Vec<_> = fixed.into_iter().chain(fds.tunnel).map(readable).collect();
     let openers = files.len();
     files.extend(fds.openers.into_iter().flatten().map(readable));
+    let mapper = files.len();
+    files.extend(fds.mapper.into_iter().flatten().map(readable));
     let others = files.len();
     files.extend(control);
     match poll(&mut files, None) {
@@ -229,7 +257,8 @@ fn wait(
         watch: is_ready(3),
         resolver: is_ready(4),
         tunnel: openers > 5 && is_ready(5),
-        openers: (openers..others).any(is_ready),
+        openers: (openers..mapper).any(is_ready),
+        mapper: (mapper..others).any(is_ready),
     };
     Ok((ready, is_ready(0) || is_ready(1), (others..files.len()).any(is_ready)))
 }

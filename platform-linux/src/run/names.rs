@@ -21,6 +21,16 @@ impl Names {
         )
     }
 
+    /// A peer that the configuration does not name.
+    pub(super) fn add(&mut self, key: PublicKey) {
+        self.0.push((key, None));
+    }
+
+    /// It is gone.
+    pub(super) fn remove(&mut self, key: &PublicKey) {
+        self.0.retain(|(other, _)| other != key);
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (&PublicKey, Option<&str>)> {
         self.0.iter().map(|(key, name)| (key, name.as_deref()))
     }

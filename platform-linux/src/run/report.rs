@@ -62,6 +62,7 @@ fn source(kind: CandidateKind) -> &'static str {
     match kind {
         CandidateKind::Configured => "as configured",
         CandidateKind::Global => "its own address",
+        CandidateKind::Mapped => "its port mapping",
         CandidateKind::Mediated => "seen by a peer",
         CandidateKind::Published => "as it says itself",
         CandidateKind::LastGood => "as before",

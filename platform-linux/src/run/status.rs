@@ -15,6 +15,7 @@ pub(super) fn document<const PEERS: usize>(
     node: &Node,
     names: &Names,
     openers: bool,
+    port_mapping: Option<status::PortMapping>,
     now: Instant,
 ) -> Status {
     let peers: BTreeMap<PublicKey, PeerStatus> = mesh.peers().map(|peer| (peer.key, peer)).collect();
@@ -38,6 +39,7 @@ pub(super) fn document<const PEERS: usize>(
                 .iter()
                 .map(|seen| SeenAt { endpoint: seen.endpoint.into(), peers: seen.peers.into() })
                 .collect(),
+            port_mapping,
         },
         peers: listed.collect(),
         counters: counters(mesh.counters()),

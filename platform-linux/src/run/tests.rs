@@ -17,10 +17,13 @@ use embedded_nal::{UdpClientStack, UdpFullStack, nb};
 use rand_core::{TryCryptoRng, TryRng};
 use rustix::event::{EventfdFlags, eventfd};
 use wgautomesh_core::{Instant, Interface, Mesh, PeerAction, PublicKey, SharedKey, driver::RECEIVE_BUDGET};
+use wireguard_control::{Key, PeerInfo};
 
 use super::{
     Node, RunError,
+    adopt::Adopted,
     daemon::{Daemon, Parts, Ready, Stack},
+    memory::Memory,
     names::Names,
 };
 
@@ -209,6 +212,10 @@ fn mesh() -> Mesh<4> {
 }
 
 fn daemon<'m>(mesh: &'m mut Mesh<4>, world: &Shared) -> TestDaemon<'m> {
+    daemon_of(mesh, world, false)
+}
+
+fn daemon_of<'m>(mesh: &'m mut Mesh<4>, world: &Shared, adopting: bool) -> TestDaemon<'m> {
     let fd = eventfd(0, EventfdFlags::CLOEXEC).expect("eventfd");
     let look_up = |_: &str, _| Err(io::ErrorKind::Unsupported.into());
     let parts = Parts {
@@ -218,6 +225,9 @@ fn daemon<'m>(mesh: &'m mut Mesh<4>, world: &Shared) -> TestDaemon<'m> {
         openers: world.clone(),
         rng: Counter(0),
         resolver: Resolver::new(at(0), [], Arc::new(look_up)).expect("eventfd"),
+        memory: Memory::none(),
+        adopted: Adopted::with(adopting, [PEER]),
+        mapper: None,
     };
     let node = Node { interface: "wg0".into(), gossip_port: 1666, started: at(0) };
     Daemon::new(mesh, node, Names::default(), parts)
@@ -227,7 +237,8 @@ fn interface(index: u32) -> Interface {
     Interface { index, public_key: PublicKey::from_bytes([1; 32]), listen_port: 51820 }
 }
 
-const NOTHING: Ready = Ready { alarm: false, watch: false, resolver: false, tunnel: false, openers: false };
+const NOTHING: Ready =
+    Ready { alarm: false, watch: false, resolver: false, tunnel: false, openers: false, mapper: false };
 const WATCH: Ready = Ready { watch: true, ..NOTHING };
 const TUNNEL: Ready = Ready { tunnel: true, ..NOTHING };
 
@@ -320,7 +331,7 @@ fn openers_are_heard_where_they_are_allowed() {
         daemon.start(at(0)).expect("a start");
         pass(&mut daemon, at(5_000));
         assert_eq!(daemon.status(at(5_000)).node.openers, allowed);
-        assert!(!world.0.borrow().listening, "no attempt in which one is expected");
+        assert_eq!(world.0.borrow().listening, allowed, "its address is public: who knows it may knock");
         world.0.borrow_mut().openers_heard.push_back((([203, 0, 113, 3], 1).into(), b"garbage".into()));
         daemon.turn(at(5_000), Ready { openers: true, ..NOTHING }).expect("a turn");
         assert_eq!(world.0.borrow().openers_heard, []);
@@ -445,4 +456,41 @@ fn ends_with_the_peer_as_wireguard_needs_it() {
     let world = world.0.borrow();
     let peer = world.wireguard.peers.first().expect("the peer stays");
     assert_eq!(peer.config.endpoint, Some(([203, 0, 113, 2], 51820).into()));
+}
+
+#[test]
+fn the_peers_of_the_interface_are_adopted_and_let_go() {
+    let key = |n: u8| PublicKey::from_bytes([n; 32]);
+    let peer = |n: u8, allowed_ips: &[&str]| {
+        let mut peer = PeerInfo::from_public_key(Key([n; 32]));
+        peer.config.endpoint = Some(([203, 0, 113, n], 51820).into());
+        peer.config.allowed_ips = allowed_ips.iter().map(|ip| ip.parse().expect("a network")).collect();
+        peer
+    };
+    let (world, mut mesh) = (Shared::default(), mesh());
+    world.0.borrow_mut().wireguard.peers = vec![
+        // Of the configuration, with another address there.
+        peer(2, &["10.9.0.22/32"]),
+        peer(3, &["192.168.3.0/24", "10.9.0.3/32", "10.9.0.33/32"]),
+        peer(4, &["0.0.0.0/0"]),
+        peer(5, &["10.9.0.2/32"]),
+        peer(6, &["fd00::/64", "fd00::6/128"]),
+    ];
+    world.set_interface(Some(interface(5)));
+    let mut daemon = daemon_of(&mut mesh, &world, true);
+    daemon.start(at(0)).expect("a start");
+    let meshed = |daemon: &TestDaemon<'_>| {
+        daemon.status(at(1)).peers.iter().map(|p| p.address.to_string()).collect::<Vec<_>>()
+    };
+    pass(&mut daemon, at(1_000));
+    assert_eq!(meshed(&daemon), ["10.9.0.3", "fd00::6"]);
+    // One comes, and one goes.
+    world.0.borrow_mut().wireguard.peers.push(peer(7, &["10.9.0.7/32"]));
+    world.0.borrow_mut().wireguard.peers.retain(|p| p.config.public_key.0 != [3; 32]);
+    pass(&mut daemon, at(8_000));
+    assert_eq!(meshed(&daemon), ["fd00::6", "10.9.0.7"]);
+    let world = world.0.borrow();
+    assert!(world.wireguard.peers.iter().all(|p| p.config.public_key.0 != [3; 32]), "it is not put back");
+    let touched = |n: u8| world.wireguard.actions.iter().any(|(k, _)| *k == key(n));
+    assert!(touched(6) && !touched(4) && !touched(5));
 }

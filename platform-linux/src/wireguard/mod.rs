@@ -12,7 +12,7 @@
 //!   the socket is absent. `uapi` is a client without these.
 
 mod kernel;
-mod route;
+pub(crate) mod route;
 mod uapi;
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use wgautomesh_core::ActionError;
 use crate::rtnl::{self, Message, Request, attributes, field, kind, messages};
 
 /// `struct rtmsg`.
-const RTMSG: usize = 12;
+pub(crate) const RTMSG: usize = 12;
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_MARK: u16 = 16;
@@ -43,7 +43,7 @@ fn answer(endpoint: SocketAddr, fwmark: u32) -> io::Result<Result<u32, ActionErr
     Ok(verdict(message.ok_or(io::ErrorKind::InvalidData)?))
 }
 
-fn question(endpoint: SocketAddr, fwmark: u32) -> Request {
+pub(crate) fn question(endpoint: SocketAddr, fwmark: u32) -> Request {
     let mut body = [0; RTMSG];
     let request = match endpoint.ip().to_canonical() {
         IpAddr::V4(ip) => {

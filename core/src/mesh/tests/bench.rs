@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use super::{PORT, SECRET, key, mesh_address};
 use crate::{
     ActionError, Duration, Endpoint, Event, Instant, Interface, LinkState, Mesh, Output, PeerAction,
-    PeerReading, PublicKey, Reason, SharedKey,
+    PeerReading, PublicKey, Reason, SharedKey, StoredRecord,
     limits::MAX_DATAGRAM,
     record::{Claim, Order, Origin, RecordEndpoint},
     seal::{self, HEADER},
@@ -51,6 +51,8 @@ pub(super) struct Bench<const N: usize> {
     /// Which of our addresses each of them leaves from.
     pub(super) opened_from: Vec<Option<IpAddr>>,
     pub(super) events: Vec<Event>,
+    /// How often something was worth storing.
+    pub(super) stores: usize,
     pub(super) actions: Vec<(PublicKey, PeerAction)>,
     /// Which actions fail, and how.
     pub(super) refuse: fn(&PeerAction) -> Option<ActionError>,
@@ -68,12 +70,18 @@ pub(super) struct Bench<const N: usize> {
 impl<const N: usize> Bench<N> {
     /// With peers 1 to `peers` configured, each with an endpoint of its own, and none of them connected.
     pub(super) fn new(peers: usize) -> Self {
+        Self::remembering(peers, &[])
+    }
+
+    /// The same, after a restart.
+    pub(super) fn remembering(peers: usize, records: &[StoredRecord]) -> Self {
         let now = Instant::from_secs(1000);
         let mut mesh = Mesh::new();
         mesh.set_secrets([SharedKey::derive(SECRET)]);
         for n in 1..=peers {
             mesh.add_peer(now, key(n), mesh_address(n)).expect("room for all");
         }
+        records.iter().for_each(|record| mesh.handle_stored_record(now, record));
         mesh.handle_local_addresses(now, &[IpAddr::from([198, 51, 100, 1])]);
         mesh.handle_interface(now, Some(Interface { index: 7, public_key: key(0), listen_port: PORT }));
         let mut bench = Self {
@@ -86,6 +94,7 @@ impl<const N: usize> Bench<N> {
             openers: Vec::new(),
             opened_from: Vec::new(),
             events: Vec::new(),
+            stores: 0,
             actions: Vec::new(),
             refuse: |_| None,
             answering: Vec::new(),
@@ -115,6 +124,7 @@ impl<const N: usize> Bench<N> {
         self.openers.clear();
         self.opened_from.clear();
         self.events.clear();
+        self.stores = 0;
         self.actions.clear();
     }
 
@@ -132,6 +142,7 @@ impl<const N: usize> Bench<N> {
                 }
                 Some(Output::Peer { key, action }) => self.act(key, action),
                 Some(Output::ReadInterface) => self.read(),
+                Some(Output::Store) => self.stores += 1,
                 Some(Output::Event(event)) => self.events.push(event),
                 None => return,
             }

@@ -3,7 +3,9 @@
 mod bench;
 mod datagrams;
 mod knock;
+mod mapping;
 mod meeting;
+mod memory;
 mod net;
 mod observers;
 mod openers;

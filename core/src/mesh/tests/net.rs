@@ -142,6 +142,7 @@ impl Net {
                 Output::Opener { .. } => panic!("nobody has allowed openers"),
                 Output::Peer { key, action } => self.apply(n, key, action),
                 Output::ReadInterface => self.read(n),
+                Output::Store => {}
                 Output::Event(event) => self.nodes[n].events.push(event),
             }
         }

@@ -1,0 +1,123 @@
+//! `peers_from_interface`: whoever administers the interface has said who is in the mesh.
+//!
+//! With every reading of the interface, peers that are new on it and have an address of their own (their first allowed IP
+//! that is a /32 or /128) become peers of the mesh, and those that were taken off it leave. Peers of the configuration
+//! file stay as they are there. A peer without such an address (a gateway to some network, say) is left alone, and so is
+//! one whose address is another's.
+
+use std::collections::BTreeSet;
+
+use wgautomesh_core::{AddPeerError, Instant, Mesh, PublicKey, StoredRecord};
+
+use super::{memory::Memory, names::Names};
+use crate::{config::Config, wireguard::Snapshot};
+
+/// Who was adopted, and who was not.
+pub(super) struct Adopted {
+    wanted: bool,
+    /// In the configuration file.
+    configured: BTreeSet<PublicKey>,
+    adopted: BTreeSet<PublicKey>,
+    /// Left alone, which was said.
+    left: BTreeSet<PublicKey>,
+}
+
+impl Adopted {
+    /// As the configuration wants it.
+    pub(super) fn new(config: &Config) -> Self {
+        let configured = config.peers().iter().map(|peer| *peer.key());
+        Self::with(config.peers_from_interface(), configured)
+    }
+
+    pub(super) fn with(wanted: bool, configured: impl IntoIterator<Item = PublicKey>) -> Self {
+        let configured = configured.into_iter().collect();
+        Self { wanted, configured, adopted: BTreeSet::new(), left: BTreeSet::new() }
+    }
+
+    /// Takes in what a reading shows.
+    pub(super) fn take<const PEERS: usize>(
+        &mut self,
+        now: Instant,
+        mesh: &mut Mesh<PEERS>,
+        names: &mut Names,
+        memory: &Memory,
+        snapshot: &Snapshot,
+    ) {
+        if !self.wanted {
+            return;
+        }
+        let mut seen = 0;
+        for (reading, mut allowed_ips) in snapshot.peers() {
+            let key = reading.key;
+            if self.adopted.contains(&key) {
+                seen += 1;
+                continue;
+            }
+            if self.configured.contains(&key) {
+                continue;
+            }
+            let own = allowed_ips.find(|(ip, prefix)| *prefix == if ip.is_ipv4() { 32 } else { 128 });
+            let added = own.map(|(address, _)| (address, mesh.add_peer(now, key, address)));
+            match added {
+                Some((address, Ok(()))) => {
+                    log::info!("{key:.8}: taken from the interface, with address {address}");
+                    if let Some(endpoint) = reading.endpoint {
+                        mesh.set_configured_endpoints(now, &key, &[endpoint]);
+                    }
+                    for record in memory.records() {
+                        if matches!(record, StoredRecord::Peer { key: of, .. } if *of == key) {
+                            mesh.handle_stored_record(now, record);
+                        }
+                    }
+                    names.add(key);
+                    self.left.remove(&key);
+                    self.adopted.insert(key);
+                    seen += 1;
+                }
+                Some((address, Err(error))) => self.leave(key, format_args!("{address}: {error}"), error),
+                None => self.leave_nameless(key),
+            }
+        }
+        if seen < self.adopted.len() {
+            self.drop_absent(now, mesh, names, snapshot);
+        }
+    }
+
+    fn leave(&mut self, key: PublicKey, why: core::fmt::Arguments<'_>, error: AddPeerError) {
+        if !self.left.insert(key) {
+            return;
+        }
+        match error {
+            AddPeerError::Full => log::warn!("{key:.8} is on the interface and not meshed: {error}"),
+            _ => log::warn!("{key:.8} is on the interface and not meshed: {why}"),
+        }
+    }
+
+    fn leave_nameless(&mut self, key: PublicKey) {
+        if self.left.insert(key) {
+            log::info!(
+                "{key:.8} is on the interface and not meshed: none of its allowed IPs is a /32 or /128"
+            );
+        }
+    }
+
+    /// Who was taken off the interface is not put back.
+    fn drop_absent<const PEERS: usize>(
+        &mut self,
+        now: Instant,
+        mesh: &mut Mesh<PEERS>,
+        names: &mut Names,
+        snapshot: &Snapshot,
+    ) {
+        let present: BTreeSet<PublicKey> = snapshot.peers().map(|(reading, _)| reading.key).collect();
+        self.left.retain(|key| present.contains(key));
+        self.adopted.retain(|key| {
+            if present.contains(key) || !mesh.remove_peer(now, key) {
+                return true;
+            }
+            log::info!("{key:.8}: taken off the interface, and not meshed any more");
+            names.remove(key);
+            false
+        });
+    }
+}
