@@ -26,7 +26,7 @@
 //! | `record`, `wire`, `seal` | what a node publishes, the messages, the envelope |
 //! | `input`, `output`, `status` | the types of what goes in, what comes out and what can be looked at |
 //! | `peer`, `table` | one peer, as plain data with its state diagram; all of them, found by key or address |
-//! | `mesh` | the rules, by subject: liveness, connecting, candidates, mediating, gossip, our own record, readings |
+//! | `mesh` | the rules, by subject: liveness, connecting, candidates, mediating, gossip, our own record, readings, LANs |
 //! | `driver` | feature `nal`: datagrams between a `Mesh` and any `embedded_nal::UdpFullStack` |
 //!
 //! # The loop
@@ -149,7 +149,7 @@ mod wire;
 
 pub use addr::{Endpoint, Scope, scope};
 pub use embassy_time::{Duration, Instant};
-pub use input::{ActionError, AddPeerError, Interface, PeerAction, PeerReading};
+pub use input::{ActionError, AddPeerError, Interface, LanLink, PeerAction, PeerReading};
 pub use key::{KeyError, PublicKey};
 pub use mesh::{Answer, AskError, Mesh, OPENER_MAGIC};
 pub use output::{CandidateKind, Event, Output, Reason};

@@ -22,6 +22,7 @@ mod candidates;
 mod connect;
 mod emit;
 mod gossip;
+mod lan;
 mod liveness;
 mod mediate;
 mod openers;
@@ -31,6 +32,7 @@ mod receive;
 mod tell;
 
 use gossip::Gossip;
+use lan::Lan;
 use mediate::{Introduction, RecentPair};
 pub use openers::OPENER_MAGIC;
 use openers::Openers;
@@ -47,7 +49,9 @@ pub use tell::{Answer, AskError};
 /// - **Getters** take `&self`: [`peers`](Self::peers), [`node`](Self::node), [`counters`](Self::counters),
 ///   [`poll_timeout`](Self::poll_timeout).
 /// - **What came in**: [`handle_interface`](Self::handle_interface),
-///   [`handle_local_addresses`](Self::handle_local_addresses), [`handle_datagram`](Self::handle_datagram),
+///   [`handle_local_addresses`](Self::handle_local_addresses), [`handle_lan_links`](Self::handle_lan_links),
+///   [`handle_datagram`](Self::handle_datagram), [`handle_opener`](Self::handle_opener),
+///   [`handle_lan_datagram`](Self::handle_lan_datagram),
 ///   [`begin_reading`](Self::begin_reading) … [`end_reading`](Self::end_reading),
 ///   [`handle_action_error`](Self::handle_action_error), [`handle_timeout`](Self::handle_timeout).
 /// - **Commands**: [`set_secrets`](Self::set_secrets), [`add_peer`](Self::add_peer),
@@ -75,6 +79,7 @@ pub struct Mesh<const PEERS: usize> {
     refusal: Option<(Place, PublicKey)>,
     recent_pairs: Deque<RecentPair, MAX_RECENT_PAIRS>,
     openers: Openers,
+    lan: Lan,
     tells: Deque<PendingTell, MAX_TELLS>,
     /// Answers to our questions, until they are polled.
     answers: Deque<Answer, MAX_ANSWERS>,
@@ -136,6 +141,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             refusal: None,
             recent_pairs: Deque::new(),
             openers: Openers::new(),
+            lan: Lan::new(),
             tells: Deque::new(),
             answers: Deque::new(),
             news: News {
@@ -271,6 +277,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         self.peers.clear_deadlines();
         self.introductions.clear();
         self.openers.clear();
+        self.leave_lan();
         self.refusal = None;
         self.busy = true;
         self.acting = true;
@@ -353,6 +360,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             self.gossip_timeout(now);
             self.own_timeout(now);
             self.openers_timeout(now);
+            self.lan_timeout(now);
         }
         if self.news.waiting_at.take_due(now) {
             self.tell_waiting(now);
@@ -386,7 +394,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
 
     /// All configured peers but ourselves, in no particular order.
     pub fn peers(&self) -> impl Iterator<Item = PeerStatus> {
-        self.peers.iter().filter(|(_, p)| p.is_other()).map(|(_, peer)| {
+        self.peers.iter().filter(|(_, p)| p.is_other()).map(|(place, peer)| {
             let link = &peer.link;
             let state = link_state(link.phase);
             PeerStatus {
@@ -405,6 +413,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 since: (link.since != Instant::MIN).then_some(link.since),
                 nat: peer.held.claim.as_ref().map(crate::record::Claim::nat).unwrap_or_default(),
                 sees_us_at: peer.sees_us_at.filter(|_| link.phase.is_live()),
+                lan_barred: self.lan.barred(place),
             }
         })
     }
@@ -479,6 +488,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
     fn wake_up(&mut self, now: Instant) {
         self.probe_all(now);
         self.reconsider_all(now);
+        self.begin_beacons(now);
     }
 
     fn recompute_next(&mut self) {
@@ -486,7 +496,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         self.next.set(links.min(self.news.report_at.at()).min(self.news.waiting_at.at()));
         if !self.leaving {
             let shared = self.readings.next.at().min(self.gossip.next()).min(self.own.next());
-            self.next.set_by(shared.min(self.openers.next()));
+            self.next.set_by(shared.min(self.openers.next()).min(self.lan.next()));
         }
     }
 
@@ -569,6 +579,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         }
         self.live = 0;
         self.openers.clear();
+        self.lan.clear();
         self.peers.clear_deadlines();
         self.introductions.clear();
         self.reconciling.clear();
@@ -595,6 +606,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         self.introductions.retain(|intro| !intro.names(place));
         self.tells.retain(|tell| tell.to != place);
         self.openers.forget(place);
+        self.lan.forget(place);
         self.refusal = self.refusal.filter(|(to, _)| *to != place);
     }
 }

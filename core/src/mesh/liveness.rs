@@ -87,6 +87,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             peer.pending.set(Pending::CONNECTED);
         }
         self.enter(place, Phase::Live, Instant::MAX);
+        self.lan_echoed(place, now);
         if !was_live {
             self.busy = true;
             self.set_keepalive(place);

@@ -103,8 +103,12 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 Kind::Ask => self.handle_ask(now, from, &wire::decode(body)?),
                 Kind::Tell => self.handle_tell(from, &wire::decode(body)?),
                 Kind::Bye => bye = true,
-                // Its place is outside of the tunnel.
-                Kind::Opener => count(&mut self.counters.skipped_frames),
+                Kind::LanProof => self.handle_lan_proof(now, from, &wire::decode(body)?),
+                // Their place is outside of the tunnel.
+                Kind::Opener | Kind::LanBeacon | Kind::LanChallenge => {
+                    count(&mut self.counters.skipped_frames);
+                }
+                Kind::Padding => {}
             }
         }
         if bye {

@@ -2,6 +2,7 @@
 
 mod bench;
 mod datagrams;
+mod lan;
 mod meeting;
 mod net;
 mod openers;
