@@ -30,6 +30,8 @@ zig_version=0.17.1
 zigbuild_version=0.24.0
 # Decodes the firmware's log. From crates.io; its version has to know the format of the defmt that is linked.
 defmt_print_version=1.2.0
+# Runs the fuzz targets.
+cargo_fuzz_version=0.13.2
 tools=$cache/tools/zig-$zig_version-zigbuild-$zigbuild_version
 
 # The second compiler. It comes with the sources of the standard library and their vendored dependencies, which is

@@ -155,5 +155,7 @@ pub use mesh::{Answer, AskError, Mesh, OPENER_MAGIC};
 pub use output::{CandidateKind, Event, Output, Reason};
 pub use record::NatClass;
 pub use seal::SharedKey;
+#[cfg(fuzzing)]
+pub use seal::fuzzing;
 pub use stats::Counters;
 pub use status::{LinkState, NodeStatus, PeerStatus, Seen};

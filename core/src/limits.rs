@@ -57,6 +57,10 @@ pub(crate) const MAX_SUMMARY: usize = 64;
 /// reconciliation, which takes 1.5 round trips more.
 pub(crate) const WHOLE_SET: usize = 48;
 
+/// A set larger than that is reconciled at most this often: while hundreds of links come up in the same second, every pair of
+/// them differs, and what differs is on its way. The comparison of digests, half a second later, finds what it was not.
+pub(crate) const RECONCILE_SPACING: Duration = Duration::from_millis(200);
+
 /// Times that a pair of digests is reconciled before the difference is taken to be for good: each side is configured with
 /// peers that the other is not. Not once, since any of the three messages of a reconciliation may be lost.
 pub(crate) const RECONCILE_TRIES: u8 = 4;
@@ -100,6 +104,14 @@ pub(crate) const REFUTATION_PAUSE: Duration = Duration::from_secs(60);
 
 /// WireGuard's own keepalive on a live link: the shortest common UDP mapping lasts 30 s.
 pub(crate) const KEEPALIVE: u16 = 25;
+/// The same for the side with the lower key. WireGuard puts its keepalive off by one that it hears, so that the shorter interval
+/// sends them all, and the other side knows what is due and hears when it does not come. With equal intervals chance decides
+/// each time: the kernel rounds a timer of this length up to the next two seconds or so (at 250 Hz; 512 jiffies), which is why it
+/// is shorter by more than that.
+pub(crate) const KEEPALIVE_SENDER: u16 = 21;
+/// So many keepalives of the peer's in a row show that it is always the peer who sends them: one of ours is then a sign that the
+/// peer's did not come.
+pub(crate) const KEEPALIVES_HEARD: u8 = 2;
 
 /// A live link on which the peer's WireGuard sends the keepalives is probed when nothing came for this long: one was due.
 pub(crate) const SILENT_IDLE: Duration = Duration::from_secs(27);
@@ -109,6 +121,8 @@ pub(crate) const SILENT_SENDER: Duration = Duration::from_secs(190);
 pub(crate) const SILENT_UNGUARDED: Duration = Duration::from_secs(600);
 /// Any of them, when what was sent goes unanswered.
 pub(crate) const SILENT_BUSY: Duration = Duration::from_secs(3);
+/// So many readings show that something is not answered: one may fall between a question and its answer.
+pub(crate) const ENOUGH_UNANSWERED: u8 = 2;
 /// A whole handshake, both sides' messages and two keepalives: more than this sent between two readings is somebody's
 /// traffic.
 pub(crate) const HANDSHAKE_BYTES: u64 = INITIATION_BYTES + RESPONSE_BYTES + 2 * KEEPALIVE_BYTES;
@@ -146,7 +160,8 @@ pub(crate) const OPENER_TIMES: [Duration; 3] =
 pub const MAX_OPENER_SERIES: usize = 64;
 /// Openers that a second may bring before they are dropped undeciphered: several attempts' at a time.
 pub(crate) const OPENERS_PER_SECOND: u16 = 256;
-/// A peer's endpoints get the openers of at most [`SERIES_PER_WINDOW`] attempts in this time: three each of 65 B, 43 B/s.
+/// A peer's endpoints get the openers of at most [`SERIES_PER_WINDOW`] attempts in this time: three each of 65 B, 43 B/s, or
+/// four from two IPv6 addresses of ours, 57 B/s.
 pub(crate) const OPENER_WINDOW: Duration = Duration::from_secs(32);
 /// See [`OPENER_WINDOW`]. An effort of [`ROUNDS`] and most of another. It fits three bits.
 pub(crate) const SERIES_PER_WINDOW: u8 = 7;
@@ -197,8 +212,13 @@ pub(crate) const RESPONSE_BYTES: u64 = 92;
 
 /// The interface is read this often while something is pending...
 pub(crate) const READ_FAST: Duration = Duration::from_millis(200);
-/// ...and else this often.
+/// ...and else this often...
 pub(crate) const READ_SLOW: Duration = Duration::from_secs(5);
+/// ...or, when for [`READ_SLOWLY_FOR`] there was nothing but keepalives and new keys, this often: half of the wake-ups of a mesh
+/// at rest. A keepalive that did not come, or the beginning of traffic on a broken path, is noticed up to five seconds later.
+pub(crate) const READ_RESTING: Duration = Duration::from_secs(10);
+/// See [`READ_RESTING`].
+pub(crate) const READ_SLOWLY_FOR: Duration = Duration::from_secs(30);
 /// With user traffic it is read this often: a path that breaks under it is noticed soon.
 pub(crate) const READ_BUSY: Duration = Duration::from_secs(2);
 /// A reading at most this old is good enough to mediate by.

@@ -495,7 +495,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let links = self.peers.next_deadline();
         self.next.set(links.min(self.news.report_at.at()).min(self.news.waiting_at.at()));
         if !self.leaving {
-            let shared = self.readings.next.at().min(self.gossip.next()).min(self.own.next());
+            let shared =
+                self.readings.next.at().min(self.gossip.next(self.readings.next)).min(self.own.next());
             self.next.set_by(shared.min(self.openers.next()).min(self.lan.next()));
         }
     }

@@ -25,6 +25,8 @@ pub enum Output {
     /// Send the first `len` bytes of the buffer to this endpoint from WireGuard's own port, by a raw socket. Only after
     /// [`crate::Mesh::allow_openers`]. A failure needs no answer.
     Opener {
+        /// Which of our own addresses it leaves from; `None` for the one that the system prefers.
+        from: Option<IpAddr>,
         /// Where to.
         to: SocketAddr,
         /// Bytes of the buffer to send.

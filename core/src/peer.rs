@@ -222,8 +222,8 @@ pub(crate) struct View {
     pub(crate) gossiped: bool,
     /// Readings since more than keepalives was sent and rx has not changed.
     pub(crate) unanswered: u8,
-    /// What came last was a keepalive, so that the next one is the peer's too: WireGuard puts its own off by one that it hears.
-    pub(crate) hears_keepalives: bool,
+    /// Keepalives of the peer's since one of ours, up to `KEEPALIVES_HEARD`.
+    pub(crate) keepalives_heard: u8,
     /// When the handshake stamp was last seen to change.
     pub(crate) stamp_changed: Instant,
     pub(crate) keepalive: u16,
@@ -245,6 +245,11 @@ pub(crate) struct View {
 }
 
 impl View {
+    /// Whether the last keepalive was the peer's, and so the next one is to be.
+    pub(crate) const fn hears_keepalives(&self) -> bool {
+        self.keepalives_heard > 0
+    }
+
     pub(crate) const fn new() -> Self {
         Self {
             endpoint: None,
@@ -254,7 +259,7 @@ impl View {
             rx_changed: Instant::MIN,
             gossiped: false,
             unanswered: 0,
-            hears_keepalives: false,
+            keepalives_heard: 0,
             stamp_changed: Instant::MIN,
             keepalive: 0,
             user_keepalive: 0,

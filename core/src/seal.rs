@@ -151,5 +151,26 @@ pub(crate) fn is_original(keys: &[SharedKey], datagram: &mut [u8]) -> bool {
     })
 }
 
+/// What the fuzz targets need from inside.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing {
+    use super::{HEADER, NONCE, SharedKey, VERSION, XSalsa20Poly1305};
+    use crypto_secretbox::{Nonce, aead::AeadInPlace};
+
+    /// Seals as many of the frames as fit, as a member may, and returns the length of the datagram. The nonce is zero.
+    pub fn seal(key: &SharedKey, frames: &[u8], datagram: &mut [u8]) -> usize {
+        let len = frames.len().min(datagram.len() - HEADER);
+        let (head, sealed) = datagram[..HEADER + len].split_at_mut(HEADER);
+        sealed.copy_from_slice(&frames[..len]);
+        head.fill(0);
+        (head[0], head[1]) = (VERSION, key.hint);
+        let cipher: XSalsa20Poly1305 = key.cipher();
+        let tag = cipher.encrypt_in_place_detached(&Nonce::default(), b"", sealed).expect("short enough");
+        head[2 + NONCE..].copy_from_slice(&tag);
+        HEADER + len
+    }
+}
+
 #[cfg(test)]
 mod tests;

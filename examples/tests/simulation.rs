@@ -9,10 +9,11 @@ use wgautomesh_examples::{
         chaos::{self, Clocks},
         cold::{Cold, Outcome},
         matrix,
+        node::Setup,
         parallel::in_parallel,
         world::World,
     },
-    virtual_internet::NatConfig,
+    virtual_internet::{Filtering, HomeConfig, Internet, Link, NatConfig, Site},
 };
 
 /// Seeds of every run. `cargo simulate chaos --seeds 100000` makes more of them.
@@ -210,5 +211,45 @@ fn an_idle_mesh_is_quiet() {
         println!("{public} of 16 public: {bytes} bytes of gossip and {readings} readings an hour");
         assert!(bytes <= 25_000, "{bytes} bytes of gossip an hour");
         assert!(readings <= 800, "{readings} readings an hour");
+    }
+}
+
+/// Two homes whose NATs cannot be punched, so that they have to meet by IPv6, through the firewalls there. Their hosts have a
+/// stable and a temporary address and send from the latter; who introduces them has IPv4 only, and has seen neither.
+#[test]
+fn a_firewall_is_opened_for_both_ipv6_addresses() {
+    // The initiator hears no openers, and fires at the address that is published first.
+    for (first, second) in [(true, false), (false, true), (true, true)] {
+        let link = Link::delay(Duration::from_millis(10));
+        let mut net = Internet::new(1);
+        let server = net.add_host_at(Site::Internet, link, true, false);
+        let mut hosts = vec![server];
+        for _ in 0..2 {
+            let firewall = Some(Filtering::AddressAndPortDependent);
+            let config =
+                HomeConfig { nat: NatConfig::symmetric(), ipv6: firewall, link, ..HomeConfig::default() };
+            let home = net.add_home(config);
+            let host = net.add_host(home);
+            net.add_address_v6(host).expect("the home has IPv6");
+            hosts.push(host);
+        }
+        let endpoint = net.address_v4(server).map(|ip| (ip, 51820).into());
+        let peers: Vec<_> =
+            (0..3).map(|peer| (peer, endpoint.filter(|_| peer == 0).into_iter().collect())).collect();
+        let setups = hosts.iter().enumerate().map(|(number, host)| Setup {
+            number,
+            host: *host,
+            port: 51820,
+            peers: peers.clone(),
+        });
+        let mut world = World::<4>::new(net, setups.collect(), 1);
+        world.nodes[1].openers = first;
+        world.nodes[2].openers = second;
+        for node in 0..3 {
+            world.start(node);
+        }
+        world.run(Duration::from_millis(1000));
+        assert_eq!(world.violations, []);
+        assert_eq!(world.connected(), 6, "raw sockets: {first}, {second}");
     }
 }

@@ -10,7 +10,7 @@ use std::{net::UdpSocket, time::Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Protocol, Socket, Type};
-use support::{add_address, in_namespaces, index, set_up, try_rtnetlink};
+use support::{add_address, add_address_v6, in_namespaces, index, set_up, try_rtnetlink};
 use wgautomesh::net::opener::{LONGEST, Openers as _, RECEIVE_BUDGET, RawOpeners, Source};
 
 const OPENER: &[u8] = b"wgmo, what an opener begins with";
@@ -30,6 +30,7 @@ fn openers_go_and_come() {
         takes_a_flood_in_portions();
         follows_the_port_of_the_interface();
         leaves_by_the_route_of_the_fwmark();
+        leaves_from_the_address_that_is_named();
     });
 }
 
@@ -70,7 +71,7 @@ fn sends_from_wireguards_port() {
         let mut openers = openers(PORT);
         for (hops, length) in [(None, 0), (None, LONGEST), (Some(1), 33), (Some(255), 34)] {
             let payload = vec![0xa5; length];
-            openers.send(to, hops, &payload);
+            openers.send(None, to, hops, &payload);
             let mut buffer = [0; LONGEST + 1];
             // The kernel has found the checksum right.
             let (length, from) = receiver.recv_from(&mut buffer).expect("an opener");
@@ -80,22 +81,22 @@ fn sends_from_wireguards_port() {
     // An IPv4 address in IPv6 form is one.
     let receiver = udp(FAMILIES[0], 0);
     let port = receiver.local_addr().expect("its address").port();
-    openers(PORT).send((Ipv4Addr::LOCALHOST.to_ipv6_mapped(), port).into(), None, OPENER);
+    openers(PORT).send(None, (Ipv4Addr::LOCALHOST.to_ipv6_mapped(), port).into(), None, OPENER);
     receiver.recv_from(&mut [0; 64]).expect("an opener");
     // A short life is on the packet: byte 8 of the IPv4 header.
     let sniffer = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::UDP)).expect("a raw socket");
     sniffer.set_read_timeout(Some(PATIENCE)).expect("a time-out");
-    openers(PORT).send((FAMILIES[0], port).into(), Some(3), OPENER);
+    openers(PORT).send(None, (FAMILIES[0], port).into(), Some(3), OPENER);
     let mut packet = [0; 128];
     rustix::net::recv(&sniffer, &mut packet, rustix::net::RecvFlags::empty()).expect("the opener");
     assert_eq!(packet[8], 3);
     // None of these is worth more than a line in the log.
     let mut openers = openers(PORT);
-    openers.send(([203, 0, 113, 1], 1).into(), None, OPENER);
-    openers.send((FAMILIES[0], 1).into(), Some(0), OPENER);
-    openers.send((FAMILIES[0], 1).into(), None, &[0; LONGEST + 1]);
+    openers.send(None, ([203, 0, 113, 1], 1).into(), None, OPENER);
+    openers.send(None, (FAMILIES[0], 1).into(), Some(0), OPENER);
+    openers.send(None, (FAMILIES[0], 1).into(), None, &[0; LONGEST + 1]);
     openers.set_source(None);
-    openers.send((FAMILIES[0], 1).into(), None, OPENER);
+    openers.send(None, (FAMILIES[0], 1).into(), None, OPENER);
 }
 
 fn hears_openers_and_nothing_else() {
@@ -104,7 +105,7 @@ fn hears_openers_and_nothing_else() {
         let at = SocketAddr::new(ip, PORT);
         let mut openers = openers(PORT);
         let mut remote = self::openers(OTHER);
-        remote.send(at, None, OPENER);
+        remote.send(None, at, None, OPENER);
         let mut buffer = [0; 2048];
         wireguard.recv_from(&mut buffer).expect("the opener");
         assert_eq!(openers.fds().iter().flatten().count(), 0, "nothing is open that was not wanted");
@@ -116,10 +117,10 @@ fn hears_openers_and_nothing_else() {
         for not_an_opener in [&b""[..], b"wgm", b"\x01\0\0\0 a handshake", &OPENER[1..], &too_long] {
             stranger.send_to(not_an_opener, at).expect("sent");
         }
-        remote.send(SocketAddr::new(ip, OTHER), None, OPENER);
+        remote.send(None, SocketAddr::new(ip, OTHER), None, OPENER);
         assert!(!is_ready(&openers, Duration::ZERO), "the kernel lets nothing else pass");
 
-        remote.send(at, None, OPENER);
+        remote.send(None, at, None, OPENER);
         assert!(is_ready(&openers, PATIENCE));
         assert_eq!(heard(&mut openers), [(SocketAddr::new(ip, OTHER), OPENER.to_vec())]);
         // WireGuard gets all of it too, and drops it.
@@ -137,7 +138,7 @@ fn takes_a_flood_in_portions() {
         let mut remote = self::openers(OTHER);
         let start = Instant::now();
         for _ in 0..2 * RECEIVE_BUDGET {
-            remote.send((ip, PORT).into(), None, OPENER);
+            remote.send(None, (ip, PORT).into(), None, OPENER);
         }
         eprintln!("{ip}: {:?} for an opener", start.elapsed() / (2 * RECEIVE_BUDGET as u32));
         let mut left = 2 * RECEIVE_BUDGET;
@@ -155,19 +156,19 @@ fn follows_the_port_of_the_interface() {
         let mut openers = openers(PORT);
         openers.listen(true);
         let mut remote = self::openers(OTHER);
-        remote.send((ip, PORT).into(), None, OPENER);
+        remote.send(None, (ip, PORT).into(), None, OPENER);
         openers.set_source(Some(Source { port: PORT + 1, fwmark: 0 }));
         assert_eq!(heard(&mut openers), [], "it was for the port before");
-        remote.send((ip, PORT).into(), None, OPENER);
+        remote.send(None, (ip, PORT).into(), None, OPENER);
         assert!(!is_ready(&openers, Duration::ZERO));
-        remote.send((ip, PORT + 1).into(), None, OPENER);
+        remote.send(None, (ip, PORT + 1).into(), None, OPENER);
         assert!(is_ready(&openers, PATIENCE));
         assert_eq!(heard(&mut openers).len(), 1);
         // The interface goes, and comes back.
         openers.set_source(None);
         assert_eq!(openers.fds().iter().flatten().count(), 0);
         openers.set_source(Some(Source { port: PORT, fwmark: 0 }));
-        remote.send((ip, PORT).into(), None, OPENER);
+        remote.send(None, (ip, PORT).into(), None, OPENER);
         assert!(is_ready(&openers, PATIENCE));
         assert_eq!(heard(&mut openers).len(), 1);
     }
@@ -197,10 +198,35 @@ fn leaves_by_the_route_of_the_fwmark() {
     let receiver = udp(IpAddr::V4(Ipv4Addr::UNSPECIFIED), OTHER);
     let to = SocketAddr::from(([203, 0, 113, 1], OTHER));
     let mut openers = openers(PORT);
-    openers.send(to, None, b"without the mark");
+    openers.send(None, to, None, b"without the mark");
     openers.set_source(Some(Source { port: PORT, fwmark: MARK }));
-    openers.send(to, None, b"with it");
+    openers.send(None, to, None, b"with it");
     let mut buffer = [0; 64];
     let (length, from) = receiver.recv_from(&mut buffer).expect("an opener");
     assert_eq!((&buffer[..length], from), (&b"with it"[..], ([10, 98, 0, 1], PORT).into()));
+}
+
+/// A host with a stable and a temporary address.
+fn leaves_from_the_address_that_is_named() {
+    let [stable, temporary, remote] = [1, 2, 3].map(|n| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, n));
+    for ip in [stable, temporary, remote] {
+        add_address_v6(index("lo"), ip, 128);
+    }
+    let receiver = udp(remote.into(), OTHER);
+    let to = SocketAddr::from((remote, OTHER));
+    let mut openers = openers(PORT);
+    let mut buffer = [0; LONGEST + 1];
+    for (length, ip) in [(0, stable), (1, temporary), (LONGEST, stable), (61, temporary)] {
+        openers.send(Some(ip.into()), to, None, &vec![0xa5; length]);
+        // The kernel has found the checksum right, which is over the addresses too.
+        let (received, from) = receiver.recv_from(&mut buffer).expect("an opener");
+        assert_eq!((received, from), (length, (ip, PORT).into()));
+    }
+    // One that is not ours, not any more, or of the other family, is like a lost packet.
+    for other in [IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 9)), Ipv4Addr::LOCALHOST.into()] {
+        openers.send(Some(other), to, None, OPENER);
+    }
+    openers.send(Some(stable.into()), to, None, b"the last");
+    let (length, from) = receiver.recv_from(&mut buffer).expect("an opener");
+    assert_eq!((&buffer[..length], from), (&b"the last"[..], (stable, PORT).into()));
 }

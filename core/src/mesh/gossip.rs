@@ -12,7 +12,7 @@ use crate::{
     alarm::Alarm,
     limits::{
         BUCKETS, DIGEST_FIRST, DIGEST_STEADY, MAX_SUMMARY, PUSH_ALL, PUSH_DELAY, PUSH_ON, PUSH_SOME,
-        RECONCILE_TRIES, RECORD_LIFETIME, RECORD_REFRESH, WHOLE_SET,
+        READ_RESTING, RECONCILE_SPACING, RECONCILE_TRIES, RECORD_LIFETIME, RECORD_REFRESH, WHOLE_SET,
     },
     peer::{Held, NOBODY, Peer, Pending, Place},
     record::Claim,
@@ -32,6 +32,8 @@ pub(super) struct Gossip {
     /// When digests are compared with somebody.
     digest_at: Alarm,
     digest_interval: Duration,
+    /// Before this no reconciliation of a large set is begun.
+    reconcile_from: Instant,
     /// When ages are looked at.
     expiry_at: Alarm,
     /// Records are marked for a batch.
@@ -54,14 +56,19 @@ impl Gossip {
             push_at: Alarm::unset(),
             digest_at: Alarm::unset(),
             digest_interval: Duration::from_ticks(0),
+            reconcile_from: Instant::MIN,
             expiry_at: Alarm::unset(),
             batches: false,
             removed: Deque::new(),
         }
     }
 
-    pub(super) fn next(&self) -> Instant {
-        self.push_at.at().min(self.digest_at.at()).min(self.expiry_at.at())
+    /// What nobody waits for is done when the interface is read anyway, so that it costs no wake-up of its own.
+    pub(super) fn next(&self, reading: Alarm) -> Instant {
+        let slip = |at: Instant| if reading.is_set() { at.max(reading.at()) } else { at };
+        let digest = self.digest_at.at();
+        let digest = if self.digest_interval < READ_RESTING { digest } else { slip(digest) };
+        self.push_at.at().min(digest).min(slip(self.expiry_at.at()))
     }
 
     /// Nothing is due while there is no interface.
@@ -142,25 +149,41 @@ impl<const PEERS: usize> Mesh<PEERS> {
     // ---- what came in
 
     /// A Hello or its answer says what the sender holds.
-    pub(super) fn compare_digests(&mut self, place: Place, theirs: u64, initiator: bool) {
+    pub(super) fn compare_digests(&mut self, place: Place, theirs: u64, initiator: bool, now: Instant) {
         let ours = self.gossip.digest;
         let Some(peer) = self.peers.get_mut(place) else { return };
         peer.digest = theirs;
         if ours == theirs || !initiator || !peer.link.phase.is_live() {
             return;
         }
+        if peer.settled == fold(ours, theirs) && peer.settling >= RECONCILE_TRIES {
+            return;
+        }
+        if !self.may_reconcile(now) {
+            return;
+        }
+        let Some(peer) = self.peers.get_mut(place) else { return };
         if peer.settled != fold(ours, theirs) {
             peer.settled = fold(ours, theirs);
             peer.settling = 0;
-        } else if peer.settling >= RECONCILE_TRIES {
-            return;
         }
         peer.settling += 1;
         self.request(place, Pending::BUCKETS);
     }
 
+    /// Whether it is time for a reconciliation; if so, there is not another one soon.
+    fn may_reconcile(&mut self, now: Instant) -> bool {
+        if now < self.gossip.reconcile_from {
+            return false;
+        }
+        if self.record_count() > WHOLE_SET {
+            self.gossip.reconcile_from = now.saturating_add(RECONCILE_SPACING);
+        }
+        true
+    }
+
     /// A link has come up: the whole set if it is small, else a reconciliation.
-    pub(super) fn synchronise(&mut self, place: Place) {
+    pub(super) fn synchronise(&mut self, place: Place, now: Instant) {
         let whole = self.record_count() <= WHOLE_SET;
         let ours = self.gossip.digest;
         let Some(peer) = self.peers.get_mut(place) else { return };
@@ -170,7 +193,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         if whole {
             peer.cursor = 0;
             self.request(place, Pending::SYNC);
-        } else {
+        } else if self.may_reconcile(now) {
             self.request(place, Pending::BUCKETS);
         }
     }
@@ -437,9 +460,11 @@ impl<const PEERS: usize> Mesh<PEERS> {
             true => PUSH_SOME as u64,
             false => PUSH_ON as u64,
         };
+        // Others' records come to who is well connected by others, not by way of its leaves.
+        let pass_on = self.own.pushing || self.own.well_connected;
         for place in 0..self.peers.len() as Place {
             let Some(peer) = self.peers.get(place).filter(|p| p.is_live()) else { continue };
-            if peer.leaf || share >= live || self.roll(live) < share {
+            if peer.leaf || (pass_on && (share >= live || self.roll(live) < share)) {
                 if let Some(peer) = self.peers.get_mut(place)
                     && !peer.pending.has(Pending::REPLY | Pending::SYNC)
                 {

@@ -6,8 +6,8 @@ use super::Mesh;
 use crate::{
     Reason,
     limits::{
-        HELLO_REPEATS, KEEPALIVE, PROBE_MAX, PROBE_MIN, PROBES, SESSION_DOUBT, SILENT_BUSY, SILENT_IDLE,
-        SILENT_SENDER, SILENT_UNGUARDED,
+        ENOUGH_UNANSWERED, HELLO_REPEATS, KEEPALIVE, KEEPALIVE_SENDER, PROBE_MAX, PROBE_MIN, PROBES,
+        SESSION_DOUBT, SILENT_BUSY, SILENT_IDLE, SILENT_SENDER, SILENT_UNGUARDED,
     },
     peer::{Peer, Pending, Phase, Place},
 };
@@ -93,7 +93,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             self.set_keepalive(place);
             self.readings.want();
             self.note_degree(now);
-            self.synchronise(place);
+            self.synchronise(place, now);
             self.mediator_appeared(place, now);
             self.schedule_digest(now);
         }
@@ -103,9 +103,11 @@ impl<const PEERS: usize> Mesh<PEERS> {
     /// there is nothing to be kept open.
     pub(super) fn set_keepalive(&mut self, place: Place) {
         let unguarded = self.is_unguarded(place);
+        let own = self.own_key();
         let Some(peer) = self.peers.get_mut(place) else { return };
         let interval = match peer.view.user_keepalive {
             0 if unguarded => 0,
+            0 if own < Some(peer.key) => KEEPALIVE_SENDER,
             0 => KEEPALIVE,
             user => user,
         };
@@ -138,10 +140,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let view = &peer.view;
         let silent = now.saturating_duration_since(view.rx_changed);
         let bearable = match view.keepalive {
-            // One reading may fall between the question and its answer.
-            _ if view.unanswered >= 2 => SILENT_BUSY,
+            _ if view.unanswered >= ENOUGH_UNANSWERED => SILENT_BUSY,
             0 => SILENT_UNGUARDED,
-            _ if view.hears_keepalives => SILENT_IDLE,
+            _ if view.hears_keepalives() => SILENT_IDLE,
             _ => SILENT_SENDER,
         };
         if silent >= bearable {

@@ -10,7 +10,7 @@
 //! "wgmo" | envelope as of any datagram ( one frame: Opener )
 //! ```
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use embassy_time::Instant;
 use heapless::Vec;
@@ -18,7 +18,7 @@ use rand_core::TryCryptoRng;
 
 use super::Mesh;
 use crate::{
-    CandidateKind, Endpoint, Output, PublicKey,
+    CandidateKind, Endpoint, Output, PublicKey, Scope,
     limits::{FIRE_SPACING, MAX_OPENER_SERIES, MAX_READDS, OPENER_TIMES, OPENER_WINDOW, OPENERS_PER_SECOND},
     peer::{Pending, Phase, Place},
     seal::{self, HEADER},
@@ -53,8 +53,9 @@ struct Series {
     began: Instant,
     /// Which of the times is next, or being worked through.
     turn: u8,
-    /// The candidate whose opener is next.
+    /// The candidate whose opener is next, and from which of our addresses.
     candidate: u8,
+    source: u8,
     due: bool,
     /// The peer is connected, as far as we know: its openers are sent all the same.
     live: bool,
@@ -194,7 +195,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         }
         let live = peer.is_live();
         self.openers.forget(place);
-        let series = Series { place, began: now, turn: 0, candidate: 0, due: true, live };
+        let series = Series { place, began: now, turn: 0, candidate: 0, source: 0, due: true, live };
         if self.openers.series.push(series).is_err() {
             // One has to do.
             self.request(place, Pending::OPENER);
@@ -221,27 +222,34 @@ impl<const PEERS: usize> Mesh<PEERS> {
         buffer: &mut [u8],
     ) -> Option<Output> {
         if let Some((place, to)) = self.openers.reply.take()
-            && let Some(output) = self.write_opener(place, to, rng, buffer)
+            && let Some(output) = self.write_opener(place, None, to, rng, buffer)
         {
             return Some(output);
         }
         while let Some(at) = self.openers.series.iter().position(|s| s.due) {
-            let series = &mut self.openers.series[at];
-            let (place, turn) = (series.place, usize::from(series.candidate));
-            series.candidate += 1;
+            let series = &self.openers.series[at];
+            let (place, turn, candidate, source) =
+                (series.place, series.turn, usize::from(series.candidate), series.source);
             let pending =
                 series.live || self.peers.get(place).is_some_and(|p| p.link.phase.is_being_opened());
             let candidates =
                 if pending { self.candidates(place, false) } else { super::candidates::Candidates::new() };
-            if let Some((to, _)) = candidates.get(turn) {
-                if let Some(output) = self.budgeted_opener(place, *to, now, rng, buffer) {
+            if let Some((to, _)) = candidates.get(candidate) {
+                let from = self.source(*to, turn, source);
+                let series = &mut self.openers.series[at];
+                let Some(from) = from else {
+                    (series.candidate, series.source) = (series.candidate + 1, 0);
+                    continue;
+                };
+                series.source += 1;
+                if let Some(output) = self.budgeted_opener(place, from, *to, now, rng, buffer) {
                     return Some(output);
                 }
                 continue;
             }
             let series = &mut self.openers.series[at];
             series.turn += 1;
-            series.candidate = 0;
+            (series.candidate, series.source) = (0, 0);
             series.due = false;
             if !pending || usize::from(series.turn) >= OPENER_TIMES.len() {
                 self.openers.series.swap_remove(at);
@@ -253,6 +261,27 @@ impl<const PEERS: usize> Mesh<PEERS> {
         None
     }
 
+    /// The address that the opener to an endpoint leaves from, at one of [`OPENER_TIMES`]; the next one for each `nth`, until
+    /// there is none. `Some(None)` is the one that the system prefers.
+    ///
+    /// A host has several global IPv6 addresses, as a rule a stable and a temporary one. Others may know it by either, and
+    /// a firewall in front of it lets in at one only whom that very one has written to. The first time both open, and then each
+    /// does once more, so that the four of a series are no more than [`OPENER_WINDOW`] has room for.
+    fn source(&self, to: Endpoint, turn: u8, nth: u8) -> Option<Option<IpAddr>> {
+        let global = |a: &&IpAddr| a.is_ipv6() && crate::scope(**a) == Scope::Public;
+        let mut ours = self.local.iter().filter(global).copied();
+        match (ours.next(), ours.next()) {
+            (Some(first), Some(second)) if !to.is_ipv4() && to.scope() == Scope::Public => {
+                match (turn, nth) {
+                    (0 | 1, 0) => Some(Some(first)),
+                    (0, 1) | (2, 0) => Some(Some(second)),
+                    _ => None,
+                }
+            }
+            _ => (nth == 0).then_some(None),
+        }
+    }
+
     /// The only opener that a peer gets for whose series there was no room.
     pub(super) fn single_opener<R: TryCryptoRng>(
         &mut self,
@@ -262,23 +291,25 @@ impl<const PEERS: usize> Mesh<PEERS> {
         buffer: &mut [u8],
     ) -> Option<Output> {
         let (to, _) = *self.candidates(place, false).first()?;
-        self.budgeted_opener(place, to, now, rng, buffer)
+        self.budgeted_opener(place, None, to, now, rng, buffer)
     }
 
     fn budgeted_opener<R: TryCryptoRng>(
         &mut self,
         place: Place,
+        from: Option<IpAddr>,
         to: Endpoint,
         now: Instant,
         rng: &mut R,
         buffer: &mut [u8],
     ) -> Option<Output> {
-        self.within_budget(place, to, 1, now).then(|| self.write_opener(place, to, rng, buffer))?
+        self.within_budget(place, to, 1, now).then(|| self.write_opener(place, from, to, rng, buffer))?
     }
 
     fn write_opener<R: TryCryptoRng>(
         &mut self,
         place: Place,
+        source: Option<IpAddr>,
         to: Endpoint,
         rng: &mut R,
         buffer: &mut [u8],
@@ -295,6 +326,6 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let len = seal::seal(secret, sealed, len, rng).ok()? + OPENER_MAGIC.len();
         let hops = peer.link.initiator.then_some(SHORT_WAY);
         count(&mut self.counters.sent_openers);
-        Some(Output::Opener { to: to.into(), len, hops })
+        Some(Output::Opener { from: source, to: to.into(), len, hops })
     }
 }

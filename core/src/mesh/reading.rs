@@ -9,8 +9,9 @@ use crate::{
     ActionError, CandidateKind, Endpoint, PeerAction, PeerReading, PublicKey, Reason,
     alarm::Alarm,
     limits::{
-        HANDSHAKE_BYTES, INITIATION_BYTES, KEEPALIVE_BYTES, READ_BUSY, READ_FAST, READ_FREELY, READ_LOST,
-        READ_SLOW, READ_SPACING_PER_PEER, RESPONSE_BYTES,
+        ENOUGH_UNANSWERED, HANDSHAKE_BYTES, INITIATION_BYTES, KEEPALIVE_BYTES, KEEPALIVES_HEARD, READ_BUSY,
+        READ_FAST, READ_FREELY, READ_LOST, READ_RESTING, READ_SLOW, READ_SLOWLY_FOR, READ_SPACING_PER_PEER,
+        RESPONSE_BYTES,
     },
     peer::{Pending, Phase, Place, View},
 };
@@ -27,6 +28,8 @@ pub(super) struct Readings {
     pub(super) had: bool,
     /// User traffic was seen in the last one.
     pub(super) traffic: bool,
+    /// The last one that showed something else than keepalives and new keys.
+    restless_at: Instant,
     /// Our own addresses have changed since.
     pub(super) readdress: bool,
     /// Who is likely to be read next: an interface lists its peers in the order in which they were added, mostly ours.
@@ -41,6 +44,7 @@ impl Readings {
             wanted: false,
             had: false,
             traffic: false,
+            restless_at: Instant::MIN,
             readdress: false,
             likely: 0,
         }
@@ -114,12 +118,20 @@ impl<const PEERS: usize> Mesh<PEERS> {
         if reading.rx_bytes != view.rx {
             // A keepalive that was no answer, or new keys of the peer's making, which end with one.
             let came = reading.rx_bytes.wrapping_sub(view.rx);
-            view.hears_keepalives =
-                [(KEEPALIVE_BYTES, 0), (INITIATION_BYTES + KEEPALIVE_BYTES, RESPONSE_BYTES)]
-                    .contains(&(came, sent));
+            let heard = [(KEEPALIVE_BYTES, 0), (INITIATION_BYTES + KEEPALIVE_BYTES, RESPONSE_BYTES)];
+            if heard.contains(&(came, sent)) {
+                view.keepalives_heard = KEEPALIVES_HEARD.min(view.keepalives_heard + 1);
+            } else {
+                // WireGuard acknowledges data by a keepalive, ten seconds later: the next one of ours may be that.
+                view.keepalives_heard = view.keepalives_heard.min(1);
+            }
             view.rx = reading.rx_bytes;
             view.rx_changed = now;
             view.unanswered = 0;
+        } else if sent == KEEPALIVE_BYTES && core::mem::take(&mut view.keepalives_heard) >= KEEPALIVES_HEARD {
+            // Ours went out because the peer's did not come. Should it be well all the same, this says nothing until it has
+            // sent them for a while again.
+            view.unanswered = ENOUGH_UNANSWERED;
         } else if view.unanswered > 0 || sent > 2 * KEEPALIVE_BYTES {
             view.unanswered = view.unanswered.saturating_add(1);
         }
@@ -233,12 +245,17 @@ impl<const PEERS: usize> Mesh<PEERS> {
     /// The next reading: soon while an attempt hangs on what WireGuard shows, else seldom.
     fn schedule_reading(&mut self, now: Instant) {
         let urgent = self.peers.iter().any(|(_, p)| p.is_other() && p.link.phase.needs_readings());
+        if urgent || self.readings.traffic || self.readings.restless_at == Instant::MIN {
+            self.readings.restless_at = now;
+        }
         let after = if urgent {
             READ_FAST
         } else if self.readings.traffic {
             READ_BUSY
-        } else {
+        } else if now < self.readings.restless_at.saturating_add(READ_SLOWLY_FOR) {
             READ_SLOW
+        } else {
+            READ_RESTING
         };
         self.readings.next.set(now.saturating_add(after));
         self.arm(self.readings.next.at());

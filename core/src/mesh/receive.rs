@@ -160,7 +160,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             }
         }
         // The side that asked reconciles: it has the other's newest digest.
-        self.compare_digests(from, digest, kind == Kind::HelloAck && hello.token == [0; 4]);
+        self.compare_digests(from, digest, kind == Kind::HelloAck && hello.token == [0; 4], now);
     }
 
     /// It speaks the original's protocol: our packets would make it sleep for ten seconds each.

@@ -257,6 +257,9 @@ fn report(cold: &Cold, outcome: &Outcome, took: core::time::Duration) {
         say!("  all records everywhere    {}", show(outcome.agreed));
     }
     say!("  gossip sent by a node     {} B mean, {} B at most", outcome.bytes_mean, outcome.bytes_most);
+    if cold.until_agreed {
+        say!("  by the rules of gossip    {} B, without greetings and introductions", cold.gossip_by_rule());
+    }
     let unordered = outcome.pairs as f64 / 2.0;
     say!("  initiations per pair      {:.2}", outcome.initiations as f64 / unordered.max(1.0));
     let of_pairs = &outcome.initiations_of_pairs;

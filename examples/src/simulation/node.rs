@@ -89,6 +89,8 @@ pub struct Node<const PEERS: usize> {
 
 /// What a node wants sent on the underlay.
 pub(super) struct Underlay {
+    /// From which of the host's addresses; else from the one that it prefers.
+    pub(super) from: Option<IpAddr>,
     pub(super) to: SocketAddr,
     pub(super) hops: Option<u8>,
     pub(super) datagram: Vec<u8>,
@@ -232,7 +234,7 @@ impl<const PEERS: usize> Node<PEERS> {
                         if let Some(log) = &mut self.log {
                             log.push((now, format!("-> {to} {:?} {}", kind(&datagram), datagram.len())));
                         }
-                        out.push(Underlay { to, hops: None, datagram });
+                        out.push(Underlay { from: None, to, hops: None, datagram });
                     }
                     Out::Deliver { packet, .. } => self.deliver(now, packet),
                 }
@@ -308,7 +310,7 @@ impl<const PEERS: usize> Node<PEERS> {
                 // Without a session or an endpoint WireGuard refuses or keeps it, which the engine reckons with.
                 let _ = self.device.send_udp(now, from, SocketAddr::new(to, GOSSIP_PORT), &buffer[..len]);
             }
-            Output::Opener { to, len, hops } => {
+            Output::Opener { from, to, len, hops } => {
                 self.mix(now, 0x09e4);
                 if let Some(log) = &mut self.log {
                     log.push((now, format!("-> {to} opener, {hops:?} hops")));
@@ -317,7 +319,7 @@ impl<const PEERS: usize> Node<PEERS> {
                     self.violation(now, "sends openers without being allowed to", faults);
                 }
                 self.check_candidate(now, to, faults);
-                out.push(Underlay { to, hops, datagram: buffer[..len].to_vec() });
+                out.push(Underlay { from, to, hops, datagram: buffer[..len].to_vec() });
             }
             Output::Peer { key, action } => self.apply(now, key, action, faults),
             Output::ReadInterface => self.read(now),

@@ -1,6 +1,9 @@
 //! All nodes, the internet between them, time, and the invariants.
 
-use core::{cmp::Reverse, net::SocketAddr};
+use core::{
+    cmp::Reverse,
+    net::{IpAddr, SocketAddr},
+};
 use std::{
     collections::{BinaryHeap, HashMap},
     rc::Rc,
@@ -34,6 +37,8 @@ pub struct World<const PEERS: usize> {
     /// The first entry of each node in the queue. Others of that node are passed over: it wanted to work later, once.
     queued: Vec<Instant>,
     hosts: HashMap<HostId, usize>,
+    /// At which of several addresses a node was last reached by a remote: WireGuard answers from there.
+    reached_at: HashMap<(usize, SocketAddr), IpAddr>,
     underlay: Vec<Underlay>,
     handshakes: Option<Handshakes>,
 }
@@ -60,6 +65,7 @@ impl<const PEERS: usize> World<PEERS> {
             queue: BinaryHeap::new(),
             queued: vec![Instant::MAX; count],
             hosts,
+            reached_at: HashMap::new(),
             underlay: Vec::new(),
             handshakes: None,
         }
@@ -191,7 +197,11 @@ impl<const PEERS: usize> World<PEERS> {
                         if let Some(handshakes) = &mut self.handshakes {
                             handshakes.note_arrived(self.now, &delivered.payload);
                         }
-                        self.nodes[node].receive(self.now, delivered.header.src, &delivered.payload);
+                        let Header { src, dst, .. } = delivered.header;
+                        if self.net.addresses(delivered.to).iter().filter(|a| a.is_ipv6()).count() > 1 {
+                            self.reached_at.insert((node, src), dst.ip());
+                        }
+                        self.nodes[node].receive(self.now, src, &delivered.payload);
                         self.work(node);
                     }
                 }
@@ -231,13 +241,16 @@ impl<const PEERS: usize> World<PEERS> {
     fn flush(&mut self, node: usize) {
         let setup = &self.nodes[node].setup;
         let (host, port) = (setup.host, setup.port);
-        for Underlay { to, hops, datagram } in self.underlay.drain(..) {
+        for Underlay { from, to, hops, datagram } in self.underlay.drain(..) {
             if let Some(handshakes) = &mut self.handshakes {
                 handshakes.note_sent(self.now, &datagram);
             }
             let v4 = to.is_ipv4();
-            let from = self.net.addresses(host).iter().find(|a| a.is_ipv4() == v4).copied();
-            if let Some(from) = from {
+            // Of several the latest, as hosts prefer their temporary IPv6 addresses (RFC 6724, rule 7).
+            let preferred = self.net.addresses(host).iter().rfind(|a| a.is_ipv4() == v4).copied();
+            let reached_at = self.reached_at.get(&(node, to)).copied();
+            let reached_at = reached_at.filter(|ip| self.net.addresses(host).contains(ip));
+            if let Some(from) = from.or(reached_at).or(preferred) {
                 let mut header = Header::udp(SocketAddr::new(from, port), to);
                 header.ttl = hops.unwrap_or(header.ttl);
                 self.net.send(self.now, host, header, datagram);

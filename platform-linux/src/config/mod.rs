@@ -38,6 +38,26 @@ mod values;
 #[cfg(all(test, feature = "toml"))]
 mod tests;
 
+/// What the fuzz targets need from inside.
+#[cfg(all(fuzzing, feature = "toml"))]
+#[doc(hidden)]
+pub mod fuzzing {
+    use super::{Report, toml};
+
+    /// Does with some bytes what [`super::load`] does with those of a file, and checks what must always hold.
+    pub fn check(bytes: &[u8]) {
+        let mut report = Report::new("fuzz.toml");
+        let config = toml::parse(bytes, &mut report).and_then(|mut draft| {
+            // No files are to be opened.
+            draft.secret_file = super::Field::Absent;
+            draft.finish(16, &mut report)
+        });
+        report.sort();
+        assert_eq!(config.is_some(), !report.has_errors());
+        assert!(report.lines().all(|line| !line.contains(['\n', '\u{1b}'])));
+    }
+}
+
 pub use draft::{Draft, Field, PeerDraft};
 pub use endpoint::Endpoint;
 pub use report::{Fault, Finding, Located, Position, Report, Severity, quoted};

@@ -4,8 +4,9 @@
 //! needed. WireGuard itself drops what it does not know, silently.
 //!
 //! - *Sending* takes a socket for each packet. Openers are few, and a raw socket that stays gets a copy of every UDP
-//!   packet of this host, WireGuard's too, if only to filter it out. It is connected first: the kernel then chooses the source
-//!   address as for WireGuard's packets, and it must be known for the UDP checksum, which the kernel leaves to us.
+//!   packet of this host, WireGuard's too, if only to filter it out. It is connected first: where the engine has not named the
+//!   source address, the kernel then chooses it as for WireGuard's packets, and it must be known for the UDP checksum, which
+//!   the kernel leaves to us.
 //! - *Hearing* goes on only while it is wanted, with a filter in the kernel that lets nothing pass but openers to the port.
 //!   What came in before the filter was set is recognised in the same way once more.
 //!
@@ -19,7 +20,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::{
     io::{Errno, Result},
     net::{
-        AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, connect, getsockname, ipproto,
+        AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, connect, getsockname, ipproto,
         recvfrom, send, socket_with,
         sockopt::{set_ip_ttl, set_ipv6_unicast_hops},
     },
@@ -55,8 +56,9 @@ pub trait Openers {
     /// From where, from now on; without, nothing is sent and nothing heard.
     fn set_source(&mut self, source: Option<Source>);
 
-    /// Sends one, with this TTL or hop limit, or the system's. A failure is like a lost packet.
-    fn send(&mut self, to: SocketAddr, hops: Option<u8>, payload: &[u8]);
+    /// Sends one, from this address of the host or from the one that the system prefers, with this TTL or hop limit, or the
+    /// system's. A failure is like a lost packet.
+    fn send(&mut self, from: Option<IpAddr>, to: SocketAddr, hops: Option<u8>, payload: &[u8]);
 
     /// Starts or stops to hear those of others. Starting again what goes on already changes nothing.
     fn listen(&mut self, wanted: bool);
@@ -89,7 +91,7 @@ impl RawOpeners {
         self.refused
     }
 
-    fn try_send(&self, to: SocketAddr, hops: Option<u8>, payload: &[u8]) -> Result<()> {
+    fn try_send(&self, from: Option<IpAddr>, to: SocketAddr, hops: Option<u8>, payload: &[u8]) -> Result<()> {
         let source = self.source.ok_or(Errno::NOTCONN)?;
         let to = canonical(to);
         let socket = raw(to.is_ipv4())?;
@@ -100,6 +102,9 @@ impl RawOpeners {
             Some(hops) if to.is_ipv4() => set_ip_ttl(&socket, hops.into())?,
             Some(_) => set_ipv6_unicast_hops(&socket, hops)?,
             None => {}
+        }
+        if let Some(from) = from {
+            bind(&socket, &SocketAddr::new(from, 0))?;
         }
         connect(&socket, &to)?;
         let from = SocketAddr::try_from(getsockname(&socket)?)?.ip();
@@ -134,8 +139,8 @@ impl Openers for RawOpeners {
         }
     }
 
-    fn send(&mut self, to: SocketAddr, hops: Option<u8>, payload: &[u8]) {
-        if let Err(error) = self.try_send(to, hops, payload) {
+    fn send(&mut self, from: Option<IpAddr>, to: SocketAddr, hops: Option<u8>, payload: &[u8]) {
+        if let Err(error) = self.try_send(from, to, hops, payload) {
             log::debug!("opener to {to}: {error}");
         }
     }

@@ -196,7 +196,7 @@ where
             match output {
                 // Without a socket there is no interface to send by.
                 Output::Datagram { .. } => {}
-                Output::Opener { to, len, hops } => self.send_opener(to, hops, len),
+                Output::Opener { from, to, len, hops } => self.send_opener(from, to, hops, len),
                 Output::Peer { key, action } => self.apply(now, &key, &action),
                 Output::ReadInterface => self.read(now)?,
                 Output::Event(event) => self.tell(now, &event),
@@ -208,10 +208,10 @@ where
         Ok(())
     }
 
-    fn send_opener(&mut self, to: SocketAddr, hops: Option<u8>, len: usize) {
+    fn send_opener(&mut self, from: Option<IpAddr>, to: SocketAddr, hops: Option<u8>, len: usize) {
         // Without an interface there is no port for it to leave from.
         let Some(driver) = &self.driver else { return };
-        self.parts.openers.send(to, hops, driver.buffer().get(..len).unwrap_or_default());
+        self.parts.openers.send(from, to, hops, driver.buffer().get(..len).unwrap_or_default());
     }
 
     fn next_output(&mut self, now: Instant) -> Option<Output> {

@@ -152,7 +152,7 @@ impl Openers for Shared {
         self.0.borrow_mut().source = source;
     }
 
-    fn send(&mut self, _: SocketAddr, _: Option<u8>, _: &[u8]) {}
+    fn send(&mut self, _: Option<IpAddr>, _: SocketAddr, _: Option<u8>, _: &[u8]) {}
 
     fn listen(&mut self, wanted: bool) {
         self.0.borrow_mut().listening = wanted;

@@ -22,8 +22,9 @@ use super::{Change, Device, Write};
 /// For each of connecting, sending, and receiving a piece of the answer. The devices answer from memory.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Read at once, and more than the longest line of an answer: a key's, with 78 characters.
-const LINE: usize = 4096;
+/// Read at once: the whole answer of a device with some forty peers, since each piece that is waited for is a wake-up. And more
+/// than the longest line of an answer: a key's, with 78 characters.
+const LINE: usize = 16 * 1024;
 
 pub(super) struct Client {
     path: PathBuf,

@@ -79,6 +79,20 @@ pub(crate) fn add_address(index: u32, ip: [u8; 4], prefix: u8) {
     rtnetlink(RTM_NEWADDR, &body);
 }
 
+/// `ip addr add IP/PREFIX dev INDEX nodad`
+#[allow(dead_code, reason = "not every test has IPv6")]
+pub(crate) fn add_address_v6(index: u32, ip: core::net::Ipv6Addr, prefix: u8) {
+    const RTM_NEWADDR: u16 = 20;
+    const IFA_F_NODAD: u8 = 2;
+    let mut body = vec![10, prefix, IFA_F_NODAD, 0];
+    body.extend(index.to_ne_bytes());
+    for attribute in [1u16, 2] {
+        body.extend([20u16.to_ne_bytes(), attribute.to_ne_bytes()].concat());
+        body.extend(ip.octets());
+    }
+    rtnetlink(RTM_NEWADDR, &body);
+}
+
 /// Sends a request and expects an acknowledgement; else the errno.
 pub(crate) fn try_rtnetlink(kind: u16, flags: u16, body: &[u8]) -> Result<(), i32> {
     const REQUEST_AND_ACK: u16 = 5;

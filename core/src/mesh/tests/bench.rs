@@ -50,6 +50,8 @@ pub(super) struct Bench<const N: usize> {
     pub(super) openers: Vec<(SocketAddr, Option<u8>, Vec<u8>)>,
     /// What went out on LANs: by which interface, from and to where, and the bytes.
     pub(super) lan: Vec<(u32, IpAddr, Option<IpAddr>, Vec<u8>)>,
+    /// Which of our addresses each of them leaves from.
+    pub(super) opened_from: Vec<Option<IpAddr>>,
     pub(super) events: Vec<Event>,
     pub(super) actions: Vec<(PublicKey, PeerAction)>,
     /// Which actions fail, and how.
@@ -58,6 +60,8 @@ pub(super) struct Bench<const N: usize> {
     pub(super) answering: Vec<usize>,
     /// What the peers say is their digest; the engine's own where it is `None`.
     pub(super) digest: Option<u64>,
+    /// The peers say that they are well connected; they are leaves otherwise, as in a mesh so small they would be.
+    pub(super) well_connected: bool,
     /// The newest record of the engine itself that it has sent.
     pub(super) published: Option<Entry>,
     rng: ChaCha8Rng,
@@ -83,11 +87,13 @@ impl<const N: usize> Bench<N> {
             sent: Vec::new(),
             openers: Vec::new(),
             lan: Vec::new(),
+            opened_from: Vec::new(),
             events: Vec::new(),
             actions: Vec::new(),
             refuse: |_| None,
             answering: Vec::new(),
             digest: None,
+            well_connected: false,
             published: None,
             rng: ChaCha8Rng::seed_from_u64(1),
         };
@@ -111,6 +117,7 @@ impl<const N: usize> Bench<N> {
         self.sent.clear();
         self.openers.clear();
         self.lan.clear();
+        self.opened_from.clear();
         self.events.clear();
         self.actions.clear();
     }
@@ -123,7 +130,8 @@ impl<const N: usize> Bench<N> {
         for _ in 0..OUTPUTS {
             match self.mesh.poll(self.now, &mut self.rng, &mut buffer) {
                 Some(Output::Datagram { to, len }) => self.sent(to, &buffer[..len]),
-                Some(Output::Opener { to, len, hops }) => {
+                Some(Output::Opener { from, to, len, hops }) => {
+                    self.opened_from.push(from);
                     self.openers.push((to, hops, buffer[..len].to_vec()));
                 }
                 Some(Output::Lan { index, from, to, len }) => {
@@ -231,7 +239,7 @@ impl<const N: usize> Bench<N> {
             holds: self.published.as_ref().map_or(Order::NONE, |entry| entry.claim.order),
             seen: None,
             hint: self.secrets.get(self.seals_with).map_or(0, SharedKey::hint),
-            flags: 0,
+            flags: if self.well_connected { 0 } else { Hello::LEAF },
         }
     }
 
@@ -352,7 +360,7 @@ fn entries(frames: &[(Kind, Vec<u8>)]) -> Vec<Entry> {
 }
 
 fn number(wanted: &PublicKey) -> usize {
-    (0..16).find(|n| key(*n) == *wanted).expect("a key of ours")
+    (0..=255).find(|n| key(*n) == *wanted).expect("a key of ours")
 }
 
 /// A peer without a session.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     CandidateKind, Duration, Event, LinkState, Mesh, PeerAction, Reason,
-    limits::{KEEPALIVE, WAITING_GRACE},
+    limits::{KEEPALIVE_SENDER, WAITING_GRACE},
     record::{Claim, Origin, RecordEndpoint},
     wire::{Hello, Kind},
 };
@@ -132,7 +132,7 @@ fn an_address_that_is_free_again_is_noticed() {
     assert_eq!(bench.reason(1), Some(Reason::AddressTaken));
     bench.tunnel.remove(&key(9));
     bench.forget();
-    bench.advance(Duration::from_secs(10));
+    bench.advance(Duration::from_secs(11));
     assert!(
         bench
             .actions
@@ -165,7 +165,7 @@ fn the_users_keepalive_stands() {
         let of = bench.actions.iter().rev().filter(move |(k, _)| *k == key(n));
         of.filter_map(|(_, a)| if let PeerAction::SetKeepalive(s) = a { Some(*s) } else { None }).next()
     };
-    assert_eq!((set(1, &bench), set(2, &bench)), (None, Some(KEEPALIVE)));
+    assert_eq!((set(1, &bench), set(2, &bench)), (None, Some(KEEPALIVE_SENDER)));
     // The user changes it while the link is up.
     bench.tunnel.get_mut(&key(2)).expect("added").reading.keepalive = 60;
     bench.forget();
@@ -187,11 +187,21 @@ fn a_peer_that_roams_is_told() {
 #[test]
 fn an_idle_interface_is_read_seldom() {
     let mut bench = Bench::<8>::connected(1, [1]);
-    bench.advance(Duration::from_secs(60));
+    // At first every five seconds, and then every ten.
+    for (seconds, expected) in [(25, 5..=7), (10, 1..=2), (600, 59..=66)] {
+        let before = bench.mesh.counters().readings;
+        bench.advance(Duration::from_secs(seconds));
+        let readings = bench.mesh.counters().readings - before;
+        assert!(expected.contains(&readings), "{readings} in {seconds} s");
+    }
+    // A user's traffic begins.
+    bench.tunnel.get_mut(&key(1)).expect("added").reading.tx_bytes += 10_000;
+    bench.tunnel.get_mut(&key(1)).expect("added").reading.rx_bytes += 10_000;
+    bench.advance(Duration::from_secs(10));
     let before = bench.mesh.counters().readings;
-    bench.advance(Duration::from_secs(600));
+    bench.advance(Duration::from_secs(25));
     let readings = bench.mesh.counters().readings - before;
-    assert!((100..=130).contains(&readings), "{readings} in ten minutes");
+    assert!((5..=7).contains(&readings), "{readings} in the 25 s after traffic");
 }
 
 #[test]
@@ -253,12 +263,21 @@ fn silence_means_something_where_a_keepalive_is_due() {
     // Traffic that is not answered.
     let bench = &mut connected_for_long();
     let after = asked_after(bench, |_| (0, 1500));
+    assert!(after <= 15, "asked after {after} s");
+    // Ours goes out when the peer's did not come: that is asked about at once, and where it is well, not every time.
+    let bench = &mut connected_for_long();
+    assert_eq!(asked_after(bench, |second| (every(20, second), 0)), u64::MAX, "the peer sends them");
+    bench.advance(Duration::from_secs(1));
+    let after = asked_after(bench, |second| (0, if second == 0 { 32 } else { 0 }));
     assert!(after <= 10, "asked after {after} s");
+    let bench = &mut connected_for_long();
+    let in_turn = |second| (every(50, second), every(50, second + 25));
+    assert_eq!(asked_after(bench, in_turn), u64::MAX, "both have the same interval, and send them in turn");
 }
 
 #[test]
 fn a_link_with_nothing_in_its_way_needs_no_keepalive() {
-    for (guarded, expected) in [(false, 0), (true, KEEPALIVE)] {
+    for (guarded, expected) in [(false, 0), (true, KEEPALIVE_SENDER)] {
         let mut bench = Bench::<8>::new(3);
         for n in 1..=3 {
             // Whom we have sent nothing reaches us; the guarded one had been called first.

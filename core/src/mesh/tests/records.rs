@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{
     Duration, Event,
-    limits::{BUCKETS, DIGEST_STEADY, MAX_INCARNATION_JUMP, RECORD_LIFETIME, RECORD_REFRESH},
+    limits::{
+        BUCKETS, DIGEST_STEADY, MAX_INCARNATION_JUMP, RECONCILE_SPACING, RECORD_LIFETIME, RECORD_REFRESH,
+        WHOLE_SET,
+    },
     record::Order,
     wire::{Entry, Kind, SummaryEntry, SummaryHead},
 };
@@ -47,6 +50,41 @@ fn a_new_record_goes_once_to_everybody_but_who_brought_it() {
     bench.hear_records(2, &[record(4, 1, 1, A)]);
     bench.advance(SHORTLY);
     assert!(bench.sent.iter().all(|sent| !sent.has(Kind::Rumor)), "it is known");
+}
+
+#[test]
+fn a_leaf_brings_nothing_to_who_is_well_connected() {
+    let mut bench = Bench::<8>::new(4);
+    bench.connect(1);
+    bench.well_connected = true;
+    bench.connect(2);
+    bench.connect(3);
+    bench.advance(Duration::from_secs(3));
+    bench.forget();
+    bench.hear_records(3, &[record(4, 1, 1, A)]);
+    bench.advance(SHORTLY);
+    assert_eq!((subjects(&bench, 1), subjects(&bench, 2)), (Vec::from([4]), Vec::new()));
+}
+
+/// While hundreds of links come up, every pair of them differs by what is on its way already.
+#[test]
+fn a_large_set_is_not_reconciled_with_everybody_at_once() {
+    let mut bench = Bench::<80>::new(70);
+    bench.connect(1);
+    let all: Vec<_> = (10..10 + WHOLE_SET).map(|n| record(n, 1, 1, A)).collect();
+    all.chunks(8).for_each(|some| bench.hear_records(1, some));
+    bench.advance(Duration::from_secs(1));
+    bench.digest = Some(1);
+    bench.forget();
+    let reconciled = |bench: &Bench<80>| bench.sent.iter().filter(|sent| sent.has(Kind::Buckets)).count();
+    (2..6).for_each(|n| bench.connect(n));
+    assert_eq!(reconciled(&bench), 1);
+    bench.advance(RECONCILE_SPACING);
+    bench.connect(6);
+    assert_eq!(reconciled(&bench), 2);
+    // A difference that is not on its way is found soon.
+    bench.advance(DIGEST_STEADY);
+    assert!(reconciled(&bench) > 2, "{} times", reconciled(&bench));
 }
 
 #[test]
