@@ -18,6 +18,7 @@ pub(crate) mod kind {
     pub(crate) const DONE: u16 = 3;
     pub(crate) const NEW_LINK: u16 = 16;
     pub(crate) const DEL_LINK: u16 = 17;
+    pub(crate) const GET_LINK: u16 = 18;
     pub(crate) const NEW_ADDR: u16 = 20;
     pub(crate) const DEL_ADDR: u16 = 21;
     pub(crate) const GET_ADDR: u16 = 22;

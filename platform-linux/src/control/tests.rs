@@ -54,6 +54,7 @@ fn sample() -> Status {
         rx_bytes: 0,
         tx_bytes: 0,
         reason: None,
+        lan_barred: None,
         via: None,
     };
     Status {

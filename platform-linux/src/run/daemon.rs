@@ -26,8 +26,12 @@ use wgautomesh_core::{
 
 use super::{Node, RunError, names::Names, report, status};
 use crate::{
+    config::LanConfig,
     control::status::Status,
-    net::opener::{Openers, Source},
+    net::{
+        lan::{self, Lan, LanPlace},
+        opener::{Openers, Source},
+    },
     resolve::Resolver,
     watch::Watch,
     wireguard::{ReadError, Snapshot, WireGuard},
@@ -57,6 +61,8 @@ pub(super) struct Parts<W, A, S, O, R> {
     pub(super) openers: O,
     pub(super) rng: R,
     pub(super) resolver: Resolver,
+    /// Where peers are to be looked for, and the sockets for it.
+    pub(super) lan: Option<(LanConfig, Box<dyn Lan>)>,
 }
 
 /// What to wait on.
@@ -65,6 +71,7 @@ pub(super) struct Fds<'d> {
     pub(super) resolver: BorrowedFd<'d>,
     pub(super) tunnel: Option<BorrowedFd<'d>>,
     pub(super) openers: [Option<BorrowedFd<'d>>; 2],
+    pub(super) lan: Vec<BorrowedFd<'d>>,
 }
 
 /// What was found ready.
@@ -75,6 +82,7 @@ pub(super) struct Ready {
     pub(super) resolver: bool,
     pub(super) tunnel: bool,
     pub(super) openers: bool,
+    pub(super) lan: bool,
 }
 
 /// How it stands with the interface.
@@ -96,6 +104,7 @@ pub(super) struct Daemon<'m, W, A, S: Stack, O, R, const PEERS: usize> {
     driver: Option<Driver<S>>,
     link: Link,
     addresses: Vec<IpAddr>,
+    places: Vec<LanPlace>,
 }
 
 impl<'m, W, A, S, O, R, const PEERS: usize> Daemon<'m, W, A, S, O, R, PEERS>
@@ -112,7 +121,16 @@ where
         names: Names,
         parts: Parts<W, A, S, O, R>,
     ) -> Self {
-        Self { mesh, node, names, parts, driver: None, link: Link::default(), addresses: Vec::new() }
+        Self {
+            mesh,
+            node,
+            names,
+            parts,
+            driver: None,
+            link: Link::default(),
+            addresses: Vec::new(),
+            places: Vec::new(),
+        }
     }
 
     /// The first turn.
@@ -121,6 +139,15 @@ where
         self.look(now)?;
         if self.link.up.is_none() {
             self.read_addresses(now);
+        }
+        self.read_lans(now);
+        if let Some((config, _)) = &self.parts.lan
+            && !config.interfaces.is_empty()
+            && self.places.is_empty()
+        {
+            log::warn!(
+                "lan_interfaces: none of them is there and has an address: peers on the LAN are looked for when one comes"
+            );
         }
         self.turn(now, Ready { resolver: true, ..Ready::default() })
     }
@@ -136,8 +163,9 @@ where
         // SAFETY: the driver's socket is open for as long as the driver, which this borrows.
         #[allow(unsafe_code)]
         let tunnel = tunnel.map(|fd| unsafe { BorrowedFd::borrow_raw(fd) });
-        let Parts { watch, resolver, openers, .. } = &self.parts;
-        Fds { watch: watch.fd(), resolver: resolver.fd(), tunnel, openers: openers.fds() }
+        let Parts { watch, resolver, openers, lan, .. } = &self.parts;
+        let lan = lan.as_ref().map(|(_, lan)| lan.fds()).unwrap_or_default();
+        Fds { watch: watch.fd(), resolver: resolver.fd(), tunnel, openers: openers.fds(), lan }
     }
 
     /// Takes in what is ready and does what the engine wants. Bounded: a flood at the gossip port
@@ -153,6 +181,7 @@ where
             if changes.addresses {
                 self.read_addresses(now);
             }
+            self.read_lans(now);
         }
         if self.link.retry_at.is_some_and(|at| at <= now) {
             self.look(now)?;
@@ -172,6 +201,10 @@ where
         if ready.openers {
             let mesh = &mut *self.mesh;
             self.parts.openers.receive(&mut |from, opener| mesh.handle_opener(now, from, opener));
+        }
+        if let Some((_, lan)) = self.parts.lan.as_mut().filter(|_| ready.lan) {
+            let mesh = &mut *self.mesh;
+            lan.receive(&mut |index, from, datagram| mesh.handle_lan_datagram(now, index, from, datagram));
         }
         if self.mesh.poll_timeout().is_some_and(|at| at <= now) {
             self.mesh.handle_timeout(now, &mut self.parts.rng);
@@ -197,6 +230,7 @@ where
                 // Without a socket there is no interface to send by.
                 Output::Datagram { .. } => {}
                 Output::Opener { from, to, len, hops } => self.send_opener(from, to, hops, len),
+                Output::Lan { index, from, to, len } => self.send_lan(index, from, to, len),
                 Output::Peer { key, action } => self.apply(now, &key, &action),
                 Output::ReadInterface => self.read(now)?,
                 Output::Event(event) => self.tell(now, &event),
@@ -212,6 +246,12 @@ where
         // Without an interface there is no port for it to leave from.
         let Some(driver) = &self.driver else { return };
         self.parts.openers.send(from, to, hops, driver.buffer().get(..len).unwrap_or_default());
+    }
+
+    fn send_lan(&mut self, index: u32, from: IpAddr, to: Option<IpAddr>, len: usize) {
+        // Without an interface there is nothing to be found by.
+        let (Some(driver), Some((_, lan))) = (&self.driver, &mut self.parts.lan) else { return };
+        lan.send(index, from, to, driver.buffer().get(..len).unwrap_or_default());
     }
 
     fn next_output(&mut self, now: Instant) -> Option<Output> {
@@ -356,6 +396,26 @@ where
             Ok(_) => {}
             Err(error) => log::debug!("own addresses cannot be read: {error}"),
         }
+    }
+
+    /// The LANs that this machine is on, if peers are to be looked for there.
+    fn read_lans(&mut self, now: Instant) {
+        let Some((config, lan)) = &mut self.parts.lan else { return };
+        let links = match self.parts.watch.links() {
+            Ok(links) => links,
+            Err(error) => return log::debug!("links cannot be read: {error}"),
+        };
+        let places = lan::choose(&links, config, &self.node.interface);
+        if places == self.places {
+            return;
+        }
+        let text: Vec<String> = places.iter().map(|p| format!("{} ({})", p.name, p.link.address)).collect();
+        let text = if text.is_empty() { "no interface".into() } else { text.join(", ") };
+        log::info!("looking for peers on the LAN: {text}");
+        lan.set_places(&places);
+        let links: Vec<_> = places.iter().map(|place| place.link).collect();
+        self.mesh.handle_lan_links(now, &links);
+        self.places = places;
     }
 }
 

@@ -32,7 +32,11 @@ use crate::{
     clock::{self, Alarm},
     config::{Config, Endpoint},
     control::{self, BindError, Interest, Server},
-    net::{Tunnel, opener::RawOpeners},
+    net::{
+        Tunnel,
+        lan::{Lan, LanSockets},
+        opener::RawOpeners,
+    },
     resolve::{self, Resolver},
     rng::SysRng,
     watch::Rtnetlink,
@@ -126,6 +130,10 @@ pub fn run<const PEERS: usize>(config: &Config, mesh: &mut Mesh<PEERS>) -> Resul
         openers,
         rng: SysRng,
         resolver,
+        lan: config.lan().map(|lan| {
+            let sockets: Box<dyn Lan> = Box::new(LanSockets::new(config.gossip_port().get()));
+            (lan.clone(), sockets)
+        }),
     };
     let node = Node { interface: interface.into(), gossip_port: config.gossip_port().get(), started: now };
     let peers = config.peers().len();
@@ -216,6 +224,8 @@ fn wait(
     let mut files: Vec<_> = fixed.into_iter().chain(fds.tunnel).map(readable).collect();
     let openers = files.len();
     files.extend(fds.openers.into_iter().flatten().map(readable));
+    let lan = files.len();
+    files.extend(fds.lan.iter().copied().map(readable));
     let others = files.len();
     files.extend(control);
     match poll(&mut files, None) {
@@ -229,7 +239,8 @@ fn wait(
         watch: is_ready(3),
         resolver: is_ready(4),
         tunnel: openers > 5 && is_ready(5),
-        openers: (openers..others).any(is_ready),
+        openers: (openers..lan).any(is_ready),
+        lan: (lan..others).any(is_ready),
     };
     Ok((ready, is_ready(0) || is_ready(1), (others..files.len()).any(is_ready)))
 }
