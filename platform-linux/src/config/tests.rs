@@ -196,7 +196,7 @@ fn a_configuration_holds_what_the_file_says() {
     let port = core::num::NonZero::new(51821).unwrap();
     assert_eq!(bob.endpoint(), Some(&Endpoint::Name { host: "bob.example.org".into(), port }));
     assert_eq!(bob.name().unwrap().as_str(), "bob");
-    assert_eq!(report.notes().count(), 3);
+    assert_eq!(report.notes().count(), 2);
     assert_eq!(report.warnings().count(), 0);
 }
 

@@ -197,7 +197,9 @@ fn endpoint(value: &str) -> Option<SocketAddr> {
     let address = address.strip_prefix('[').map_or(Some(address), |inner| inner.strip_suffix(']'))?;
     let (address, zone) = address.split_once('%').unwrap_or((address, ""));
     let mut endpoint = SocketAddr::new(address.parse().ok()?, port.parse().ok()?);
-    if let SocketAddr::V6(v6) = &mut endpoint {
+    if let SocketAddr::V6(v6) = &mut endpoint
+        && v6.ip().is_unicast_link_local()
+    {
         v6.set_scope_id(zone.parse().ok().or_else(|| index_of(zone)).unwrap_or(0));
     }
     Some(endpoint)
