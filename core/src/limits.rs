@@ -286,7 +286,7 @@ pub(crate) const LAN_LIFETIME: Duration = Duration::from_secs(190);
 pub(crate) const LAN_SOURCES: usize = 16;
 /// See [`LAN_SOURCES`].
 pub(crate) const LAN_PACKETS_PER_SECOND: u8 = 16;
-/// Challenges sent in a second, whatever makes us send them.
+/// Challenges and answered beacons in a second, whatever makes us send them.
 pub(crate) const LAN_CHALLENGES_PER_SECOND: u8 = 8;
 /// A peer that does not answer a challenge gets the next one with its next beacon after this, doubled each time...
 pub(crate) const LAN_CHALLENGE_AGAIN: Duration = Duration::from_millis(200);

@@ -5,7 +5,7 @@
 //!
 //! - one from another address than it says, or from outside of the link, is dropped;
 //! - for a peer *without* a session it is one more candidate, the first to be tried, and the WireGuard handshake is the proof.
-//!   Who hears whom decides who initiates, as in any first contact: the lower key waits a moment for the higher;
+//!   As in any first contact, the lower key waits a moment for the higher, and sends it a beacon of its own meanwhile;
 //! - a session that works is not moved by it. The peer is sent a challenge to where the beacon came from, and answers
 //!   *through the tunnel*, which nobody else can. Then the session is moved, and a Hello must be echoed there, or it is moved
 //!   back and the place is barred.
@@ -59,6 +59,8 @@ struct Sighting {
     token: [u8; 4],
     /// A challenge is to be sent.
     challenge: bool,
+    /// A beacon is to be sent there: the peer has yet to hear of us.
+    answer: bool,
     /// Challenges without an answer, for their back-off.
     challenges: u8,
     /// Handshakes without an answer.
@@ -185,6 +187,12 @@ impl Lan {
         self.links.iter().any(|link| link.index == index && link.address == address)
     }
 
+    /// From where to send to an endpoint on an interface.
+    fn link_to(&self, endpoint: Endpoint, index: u32) -> Option<LanLink> {
+        let v4 = endpoint.is_ipv4();
+        self.links.iter().find(|l| l.index == index && l.address.is_ipv4() == v4).copied()
+    }
+
     fn start_second(&mut self, now: Instant) {
         if core::mem::replace(&mut self.second, now.as_secs()) != now.as_secs() {
             self.received = [0; LAN_SOURCES];
@@ -298,6 +306,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             until: Instant::MIN,
             token: [0; 4],
             challenge: false,
+            answer: false,
             challenges: 0,
             fires: 0,
             rests: 0,
@@ -307,7 +316,21 @@ impl<const PEERS: usize> Mesh<PEERS> {
         if peer.is_live() {
             self.challenge_all(now);
         } else if new {
+            self.answer_beacon(place, endpoint, now);
             self.lan_contact(place, now);
+        }
+    }
+
+    /// The higher key fires at once, if it knows that we are here: so that it need not wait for our next beacon, nor that
+    /// come at the moment at which we give up waiting for it, and the two handshakes cross.
+    fn answer_beacon(&mut self, place: Place, endpoint: Endpoint, now: Instant) {
+        self.lan.start_second(now);
+        let room = self.lan.challenges < LAN_CHALLENGES_PER_SECOND;
+        if room && self.is_lower(place) {
+            self.lan.challenges += 1;
+            if let Some(sighting) = self.lan.find(place, endpoint) {
+                sighting.answer = true;
+            }
         }
     }
 
@@ -554,7 +577,17 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 break;
             };
             self.lan.turn += 1;
-            if let Some(output) = self.write_beacon(&link, turn % secrets, rng, buffer) {
+            if let Some(output) = self.write_beacon(&link, None, turn % secrets, rng, buffer) {
+                return Some(output);
+            }
+        }
+        while let Some(sighting) = self.lan.sightings.iter_mut().find(|s| s.answer) {
+            sighting.answer = false;
+            let Sighting { place, endpoint, index, .. } = *sighting;
+            let secret = self.peers.get(place).map_or(0, |p| usize::from(p.secret));
+            if let Some(link) = self.lan.link_to(endpoint, index)
+                && let Some(output) = self.write_beacon(&link, Some(endpoint.ip()), secret, rng, buffer)
+            {
                 return Some(output);
             }
         }
@@ -572,6 +605,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
     fn write_beacon<R: TryCryptoRng>(
         &mut self,
         link: &LanLink,
+        to: Option<IpAddr>,
         secret: usize,
         rng: &mut R,
         buffer: &mut [u8],
@@ -582,7 +616,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let len = padded(buffer, Kind::LanBeacon, &beacon)?;
         let len = seal::seal(self.secrets.get(secret)?, buffer, len, rng).ok()?;
         count(&mut self.counters.sent_beacons);
-        Some(Output::Lan { index: link.index, from: link.address, to: None, len })
+        Some(Output::Lan { index: link.index, from: link.address, to, len })
     }
 
     fn write_challenge<R: TryCryptoRng>(
@@ -593,8 +627,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
     ) -> Option<Output> {
         let from = self.own_key().as_ref().map(PublicKey::short)?.to_be_bytes();
         let Sighting { place, endpoint, index, .. } = *self.lan.sightings.get(at)?;
-        let v4 = endpoint.is_ipv4();
-        let here = self.lan.links.iter().find(|l| l.index == index && l.address.is_ipv4() == v4)?.address;
+        let here = self.lan.link_to(endpoint, index)?.address;
         let mut token = [0; 4];
         rng.try_fill_bytes(&mut token).ok()?;
         // Zero stands for "no token".

@@ -4,7 +4,7 @@ use embassy_time::{Duration, Instant};
 
 use super::Mesh;
 use crate::{
-    Reason,
+    CandidateKind, Reason,
     limits::{
         ENOUGH_UNANSWERED, HELLO_REPEATS, KEEPALIVE, KEEPALIVE_SENDER, PROBE_MAX, PROBE_MIN, PROBES,
         SESSION_DOUBT, SILENT_BUSY, SILENT_IDLE, SILENT_SENDER, SILENT_UNGUARDED,
@@ -136,6 +136,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 peer.remember_good(endpoint);
             }
             peer.link.target = Some(endpoint);
+            if peer.link.kind == CandidateKind::Roamed && self.lan.is_on_link(endpoint) {
+                peer.link.kind = CandidateKind::Lan;
+            }
         }
         let view = &peer.view;
         let silent = now.saturating_duration_since(view.rx_changed);

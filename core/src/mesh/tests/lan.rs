@@ -173,6 +173,13 @@ fn a_peer_without_a_session_is_fired_at_where_it_was_heard() {
     // Ours is the lower key: the other has a moment to go first.
     let mut bench = on_a_lan([]);
     hear(&mut bench, 1, THERE);
+    // It hears of us at once, and only it.
+    let answers: Vec<_> =
+        bench.lan.iter().map(|(index, from, to, bytes)| (*index, *from, *to, bytes.len())).collect();
+    assert_eq!(answers, [(ETH, LINKS[0].address, Some(THERE), LAN_DATAGRAM)]);
+    hear(&mut bench, 1, THERE);
+    assert_eq!(bench.lan.len(), 1, "and once");
+    bench.lan.clear();
     bench.advance(Duration::from_millis(240));
     assert_eq!(fired_at(&bench, 1), []);
     bench.advance(Duration::from_millis(20));
