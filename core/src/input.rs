@@ -17,6 +17,18 @@ pub struct Interface {
     pub listen_port: u16,
 }
 
+/// A place on a LAN: one address of one interface of this machine. See [`crate::Mesh::handle_lan_links`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LanLink {
+    /// The interface's index.
+    pub index: u32,
+    /// The address that beacons leave from: the one that the system chooses for a broadcast, or a multicast, on this
+    /// interface.
+    pub address: IpAddr,
+    /// The length of its network's prefix: a source outside of it is not on this link.
+    pub prefix: u8,
+}
+
 /// One peer as WireGuard shows it in one reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerReading {

@@ -26,7 +26,7 @@
 //! | `record`, `wire`, `seal` | what a node publishes, the messages, the envelope |
 //! | `input`, `output`, `status`, `stored` | the types of what goes in, what comes out, what can be looked at and what is kept |
 //! | `peer`, `table` | one peer, as plain data with its state diagram; all of them, found by key or address |
-//! | `mesh` | the rules, by subject: liveness, connecting, candidates, mediating, gossip, our own record, readings, memory |
+//! | `mesh` | the rules, by subject: liveness, connecting, candidates, mediating, gossip, our own record, readings, memory, LANs |
 //! | `driver` | feature `nal`: datagrams between a `Mesh` and any `embedded_nal::UdpFullStack` |
 //!
 //! # The loop
@@ -150,7 +150,7 @@ mod wire;
 
 pub use addr::{Endpoint, Scope, scope};
 pub use embassy_time::{Duration, Instant};
-pub use input::{ActionError, AddPeerError, Interface, PeerAction, PeerReading};
+pub use input::{ActionError, AddPeerError, Interface, LanLink, PeerAction, PeerReading};
 pub use key::{KeyError, PublicKey};
 pub use mesh::{Answer, AskError, Mesh, OPENER_MAGIC};
 pub use output::{CandidateKind, Event, Output, Reason};

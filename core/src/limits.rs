@@ -290,3 +290,49 @@ pub(crate) const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 /// A peer that speaks the original's protocol is left alone for this long: each packet of ours would stall it for ten
 /// seconds.
 pub(crate) const ORIGINAL_PAUSE: Duration = Duration::from_secs(600);
+
+/// Places where beacons are sent and heard: an IPv4 and an IPv6 address of each of four interfaces. Further ones are not
+/// looked at. 28 B per mesh each.
+pub const MAX_LAN_LINKS: usize = 8;
+
+/// Places on the LAN at which a peer was heard and is not connected yet. Once it is connected there, its place is free again:
+/// a LAN may have any number of peers. When full, the one heard longest ago makes room, barred ones last; where all of
+/// them are, the new one is dropped and heard again with its next beacon. 88 B per mesh each.
+pub const MAX_LAN_SIGHTINGS: usize = 16;
+
+/// Proofs that wait to be sent. When full, a challenge is dropped; it comes again. 28 B per mesh each.
+pub const MAX_LAN_PROOFS: usize = 8;
+
+/// The size of a beacon and of a challenge, in bytes; what is shorter is dropped. As much as a proof takes on its way in
+/// WireGuard's packet over IPv6, so that nothing makes us send more than was received.
+pub const LAN_DATAGRAM: usize = 160;
+
+/// Beacons at start and after a change of the links are sent so long after it: three, against loss and a peer that starts at
+/// the same moment...
+pub(crate) const LAN_SERIES: [Duration; 3] =
+    [Duration::from_ticks(0), Duration::from_millis(250), Duration::from_millis(1000)];
+/// ...and then one in this time, 20 % either way.
+pub(crate) const LAN_STEADY: Duration = Duration::from_secs(60);
+/// A place from which no beacon came for so long is forgotten: two may be lost.
+pub(crate) const LAN_LIFETIME: Duration = Duration::from_secs(190);
+
+/// What a source may send before it is dropped undeciphered, in each second: 3 beacons and challenges of two meshes, and
+/// some more. Sources share this many counters, 1 B per mesh each.
+pub(crate) const LAN_SOURCES: usize = 16;
+/// See [`LAN_SOURCES`].
+pub(crate) const LAN_PACKETS_PER_SECOND: u8 = 16;
+/// Challenges and answered beacons in a second, whatever makes us send them.
+pub(crate) const LAN_CHALLENGES_PER_SECOND: u8 = 8;
+/// A peer that does not answer a challenge gets the next one with its next beacon after this, doubled each time...
+pub(crate) const LAN_CHALLENGE_AGAIN: Duration = Duration::from_millis(200);
+/// ...so many times: to 51 s.
+pub(crate) const LAN_CHALLENGE_DOUBLINGS: u8 = 8;
+
+/// A Hello must be echoed within this time after a session was moved to the LAN, or it is moved back.
+pub(crate) const LAN_TRIAL: Duration = Duration::from_secs(1);
+/// A place on the LAN where that failed is not tried again for this long.
+pub(crate) const LAN_BAR: Duration = Duration::from_secs(600);
+/// So many handshakes without an answer, one after the other, and other candidates come first...
+pub(crate) const LAN_FIRES: u8 = 2;
+/// ...for this long, doubled each time it happens again, up to [`LAN_BAR`].
+pub(crate) const LAN_REST: Duration = Duration::from_secs(20);

@@ -23,6 +23,7 @@ mod connect;
 mod emit;
 mod gossip;
 mod knock;
+mod lan;
 mod liveness;
 mod mediate;
 mod memory;
@@ -34,6 +35,7 @@ mod receive;
 mod tell;
 
 use gossip::Gossip;
+use lan::Lan;
 use mediate::{Introduction, RecentPair};
 use observers::Observers;
 pub use openers::OPENER_MAGIC;
@@ -51,8 +53,9 @@ pub use tell::{Answer, AskError};
 /// - **Getters** take `&self`: [`peers`](Self::peers), [`node`](Self::node), [`counters`](Self::counters),
 ///   [`poll_timeout`](Self::poll_timeout), [`stored_records`](Self::stored_records).
 /// - **What came in**: [`handle_interface`](Self::handle_interface),
-///   [`handle_local_addresses`](Self::handle_local_addresses),
+///   [`handle_local_addresses`](Self::handle_local_addresses), [`handle_lan_links`](Self::handle_lan_links),
 ///   [`handle_port_mappings`](Self::handle_port_mappings), [`handle_datagram`](Self::handle_datagram),
+///   [`handle_opener`](Self::handle_opener), [`handle_lan_datagram`](Self::handle_lan_datagram),
 ///   [`begin_reading`](Self::begin_reading) … [`end_reading`](Self::end_reading),
 ///   [`handle_action_error`](Self::handle_action_error), [`handle_stored_record`](Self::handle_stored_record),
 ///   [`handle_timeout`](Self::handle_timeout).
@@ -84,6 +87,7 @@ pub struct Mesh<const PEERS: usize> {
     recent_pairs: Deque<RecentPair, MAX_RECENT_PAIRS>,
     openers: Openers,
     observers: Observers,
+    lan: Lan,
     tells: Deque<PendingTell, MAX_TELLS>,
     /// Answers to our questions, until they are polled.
     answers: Deque<Answer, MAX_ANSWERS>,
@@ -151,6 +155,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             recent_pairs: Deque::new(),
             openers: Openers::new(),
             observers: Observers::new(),
+            lan: Lan::new(),
             tells: Deque::new(),
             answers: Deque::new(),
             news: News {
@@ -289,6 +294,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         self.peers.clear_deadlines();
         self.introductions.clear();
         self.openers.clear();
+        self.leave_lan();
         self.refusal = None;
         self.busy = true;
         self.acting = true;
@@ -391,6 +397,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             self.gossip_timeout(now);
             self.own_timeout(now);
             self.openers_timeout(now);
+            self.lan_timeout(now);
         }
         if self.news.waiting_at.take_due(now) {
             self.tell_waiting(now);
@@ -424,7 +431,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
 
     /// All configured peers but ourselves, in no particular order.
     pub fn peers(&self) -> impl Iterator<Item = PeerStatus> {
-        self.peers.iter().filter(|(_, p)| p.is_other()).map(|(_, peer)| {
+        self.peers.iter().filter(|(_, p)| p.is_other()).map(|(place, peer)| {
             let link = &peer.link;
             let state = link_state(link.phase);
             PeerStatus {
@@ -443,6 +450,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 since: (link.since != Instant::MIN).then_some(link.since),
                 nat: peer.held.claim.as_ref().map(crate::record::Claim::nat).unwrap_or_default(),
                 sees_us_at: peer.sees_us_at.filter(|_| link.phase.is_live()),
+                lan_barred: self.lan.barred(place),
             }
         })
     }
@@ -517,6 +525,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
     fn wake_up(&mut self, now: Instant) {
         self.probe_all(now);
         self.reconsider_all(now);
+        self.begin_beacons(now);
     }
 
     fn recompute_next(&mut self) {
@@ -525,7 +534,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         if !self.leaving {
             let shared =
                 self.readings.next.at().min(self.gossip.next(self.readings.next)).min(self.own.next());
-            self.next.set_by(shared.min(self.openers.next()));
+            self.next.set_by(shared.min(self.openers.next()).min(self.lan.next()));
         }
     }
 
@@ -609,6 +618,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         self.live = 0;
         self.openers.clear();
         self.observers.clear();
+        self.lan.clear();
         self.peers.clear_deadlines();
         self.introductions.clear();
         self.reconciling.clear();
@@ -636,6 +646,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         self.tells.retain(|tell| tell.to != place);
         self.openers.forget_place(place);
         self.observers.forget(place);
+        self.lan.forget(place);
         self.refusal = self.refusal.filter(|(to, _)| *to != place);
     }
 }

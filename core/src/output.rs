@@ -34,6 +34,18 @@ pub enum Output {
         /// How many routers it may pass (TTL, hop limit); `None` for as many as any packet.
         hops: Option<u8>,
     },
+    /// Send the first `len` bytes of the buffer on a LAN, from this address on this interface, to the port that LAN datagrams
+    /// are received at. Only after [`crate::Mesh::handle_lan_links`]. A failure needs no answer.
+    Lan {
+        /// The index of the interface.
+        index: u32,
+        /// The address to send from.
+        from: IpAddr,
+        /// Where to on this link; `None` for everybody there: broadcast over IPv4, the link's all-nodes group (ff02::1) over IPv6.
+        to: Option<IpAddr>,
+        /// Bytes of the buffer to send.
+        len: usize,
+    },
     /// Change a peer of the interface. If that fails, say so with [`crate::Mesh::handle_action_error`].
     Peer {
         /// The peer.
@@ -76,6 +88,8 @@ pub enum CandidateKind {
     Private,
     /// WireGuard found it by itself: the peer reached us from there.
     Roamed,
+    /// On a LAN of ours: the peer was heard there.
+    Lan,
 }
 
 impl CandidateKind {
@@ -92,6 +106,7 @@ impl CandidateKind {
             Self::LastGood => "last-good",
             Self::Private => "private",
             Self::Roamed => "roamed",
+            Self::Lan => "lan",
         }
     }
 }
@@ -283,11 +298,21 @@ pub enum Event {
         /// 1 for the first try since the peer was last connected.
         round: u8,
     },
-    /// WireGuard has moved a live peer to another endpoint by itself.
+    /// A live peer has another endpoint now: WireGuard has moved it by itself, or we have, to a LAN.
     Moved {
         /// The peer.
         key: PublicKey,
         /// The new endpoint.
+        endpoint: SocketAddr,
+        /// What that endpoint is.
+        kind: CandidateKind,
+    },
+    /// A peer is on our LAN, as it has proven, and nothing came through there: its session stays where it was, and the place
+    /// is not tried again for ten minutes.
+    LanBarred {
+        /// The peer.
+        key: PublicKey,
+        /// Where on the LAN.
         endpoint: SocketAddr,
     },
     /// Another machine publishes records under our own key: the key was copied, or an old record circulates.

@@ -180,6 +180,8 @@ impl Pending {
     pub(crate) const MOVED: Self = Self(1 << 20);
     /// Tell that two records of it are at odds.
     pub(crate) const CONFLICT: Self = Self(1 << 21);
+    /// Tell that nothing comes through to it on the LAN.
+    pub(crate) const LAN_BARRED: Self = Self(1 << 22);
 
     pub(crate) const fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0

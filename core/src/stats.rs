@@ -41,6 +41,19 @@ pub struct Counters {
     pub heard_openers: u32,
     /// Openers dropped: too many, or they do not open.
     pub dropped_openers: u32,
+    /// Beacons sent on LANs.
+    pub sent_beacons: u32,
+    /// Beacons of peers heard on LANs.
+    pub heard_beacons: u32,
+    /// Challenges sent on LANs.
+    pub sent_challenges: u32,
+    /// Dropped on a LAN: from elsewhere, too many, of another mesh, or a copy. Not among [`dropped`](Self::dropped): other
+    /// meshes on the same LAN are nothing to be told of.
+    pub dropped_lan: u32,
+    /// Sessions moved to the LAN.
+    pub moved_to_lan: u32,
+    /// Of those, moved back because nothing came through.
+    pub moved_back: u32,
     /// Times WireGuard was made to initiate.
     pub fired: u32,
     /// Fires put off because the budget of targets was used up.
@@ -84,6 +97,12 @@ impl Counters {
             sent_openers: 0,
             heard_openers: 0,
             dropped_openers: 0,
+            sent_beacons: 0,
+            heard_beacons: 0,
+            sent_challenges: 0,
+            dropped_lan: 0,
+            moved_to_lan: 0,
+            moved_back: 0,
             fired: 0,
             over_budget: 0,
             readings: 0,

@@ -84,6 +84,8 @@ pub struct PeerStatus {
     pub nat: NatClass,
     /// Where the peer sees us.
     pub sees_us_at: Option<Endpoint>,
+    /// Where on a LAN of ours it was heard, and nothing came through: not tried at present.
+    pub lan_barred: Option<Endpoint>,
 }
 
 /// An endpoint that peers see us at.

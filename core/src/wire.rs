@@ -20,6 +20,12 @@
 //! | 13 | Opener | [`Opener`], never in the tunnel |
 //! | 14 | Observe | [`Observe`] |
 //! | 15 | Observed | [`Observed`] |
+//! | 16 | LanBeacon | [`LanBeacon`], on a LAN only |
+//! | 17 | LanChallenge | [`LanChallenge`], on a LAN only |
+//! | 18 | LanProof | [`LanProof`], in the tunnel only |
+//! | 19 | Padding | anything |
+
+use core::net::IpAddr;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -46,6 +52,10 @@ pub(crate) enum Kind {
     Opener = 13,
     Observe = 14,
     Observed = 15,
+    LanBeacon = 16,
+    LanChallenge = 17,
+    LanProof = 18,
+    Padding = 19,
 }
 
 impl Kind {
@@ -66,6 +76,10 @@ impl Kind {
             13 => Self::Opener,
             14 => Self::Observe,
             15 => Self::Observed,
+            16 => Self::LanBeacon,
+            17 => Self::LanChallenge,
+            18 => Self::LanProof,
+            19 => Self::Padding,
             _ => return None,
         })
     }
@@ -278,6 +292,37 @@ pub(crate) struct Observed {
     pub(crate) seen: Endpoint,
 }
 
+/// "Here I am." To everybody on a LAN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LanBeacon {
+    /// The sender.
+    pub(crate) from: PublicKey,
+    /// The address it is sent from: from any other it is a copy, and of no use.
+    pub(crate) address: IpAddr,
+    /// The port of the sender's WireGuard.
+    pub(crate) port: u16,
+}
+
+/// "If you are there, say so through the tunnel." To the place that a beacon came from, for a pair that has a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LanChallenge {
+    /// Comes back in the proof.
+    pub(crate) token: [u8; 4],
+    /// The first eight bytes of the sender's key.
+    pub(crate) from: [u8; 8],
+    /// The address that it is sent to: at any other it is a copy, and gets no answer.
+    pub(crate) address: IpAddr,
+}
+
+/// "I got it there." Through the tunnel, so that WireGuard proves who says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LanProof {
+    /// From the challenge.
+    pub(crate) token: [u8; 4],
+    /// The sender's address at which it was received.
+    pub(crate) address: IpAddr,
+}
+
 /// A frame does not decode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Malformed;
@@ -354,6 +399,22 @@ impl<'a> Writer<'a> {
         if let (Ok(body), Some(place)) = (u16::try_from(body), self.buffer.get_mut(start + 1..start + 3)) {
             place.copy_from_slice(&body.to_le_bytes());
         }
+    }
+
+    /// Fills up to a length with a frame that is skipped. `false`, and nothing written, where that does not fit, or less than
+    /// such a frame is missing.
+    #[must_use]
+    pub(crate) fn pad_to(&mut self, len: usize) -> bool {
+        let start = self.len;
+        if len < start + 3 || len > self.buffer.len() || !self.begin(Kind::Padding) {
+            return false;
+        }
+        if let Some(padding) = self.buffer.get_mut(self.len..len) {
+            padding.fill(0);
+            self.len = len;
+        }
+        self.end(start);
+        true
     }
 
     /// Takes back everything from `start` on.

@@ -1,4 +1,4 @@
-//! What changes on this machine: the WireGuard link coming and going, and the addresses of the others.
+//! What changes on this machine: the WireGuard link coming and going, the other links and their addresses.
 //!
 //! The kernel tells of it by rtnetlink multicast, so nothing is asked periodically. Routes are not watched: WireGuard
 //! looks them up per packet, and on IPv6 every router advertisement would wake the daemon.
@@ -54,6 +54,14 @@ const TUNNELS: [&[u8]; 12] = [
 /// Where userspace WireGuards have their sockets, `NAME.sock`: their links are of the kind `tun`.
 const USERSPACE: &str = "/var/run/wireguard";
 
+/// `linux/if.h` and `linux/if_arp.h`.
+const IFF_UP: u32 = 0x1;
+const IFF_LOOPBACK: u32 = 0x8;
+const IFF_POINTOPOINT: u32 = 0x10;
+const IFF_RUNNING: u32 = 0x40;
+const IFF_NOARP: u32 = 0x80;
+const ARPHRD_NONE: u16 = 0xfffe;
+
 /// What has changed since the last look.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Changes {
@@ -61,6 +69,23 @@ pub struct Changes {
     pub link: bool,
     /// The machine's own addresses may be others.
     pub addresses: bool,
+    /// Another link appeared, vanished, went up or down, or something less about it changed.
+    pub others: bool,
+}
+
+/// A link of this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Its index.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// Whether it is up and carries something.
+    pub up: bool,
+    /// Whether it leads to one other end, or to nobody: a tunnel, a modem, the loop-back.
+    pub tunnel: bool,
+    /// Its addresses with their prefix lengths, link-local ones too: none that is tentative or a duplicate.
+    pub addresses: Vec<(IpAddr, u8)>,
 }
 
 /// A source of [`Changes`].
@@ -77,6 +102,12 @@ pub trait Watch {
     /// # Errors
     /// The kernel's.
     fn addresses(&mut self) -> io::Result<Vec<IpAddr>>;
+
+    /// The machine's links now, in the kernel's order.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn links(&mut self) -> io::Result<Vec<Link>>;
 }
 
 /// [`Watch`] by rtnetlink.
@@ -103,10 +134,12 @@ impl Rtnetlink {
     }
 
     /// Asks for all things of a kind, and looks at each.
-    fn dump(&mut self, socket: &OwnedFd, request: &Request, mut each: impl FnMut(&[u8])) -> io::Result<()> {
-        rtnl::ask(socket, request)?;
+    fn dump(&mut self, kind: u16, body: &[u8], mut each: impl FnMut(&[u8])) -> io::Result<()> {
+        // A socket of its own, so that events and answers do not mix.
+        let socket = rtnl::open(0)?;
+        rtnl::ask(&socket, &Request::dump(kind, body))?;
         loop {
-            for message in messages(rtnl::receive(socket, &mut self.buffer[..])?) {
+            for message in messages(rtnl::receive(&socket, &mut self.buffer[..])?) {
                 match message.kind {
                     kind::NEW_LINK | kind::NEW_ADDR => each(message.body),
                     kind::ERROR => return Err(io::Error::from_raw_os_error(message.errno())),
@@ -130,6 +163,8 @@ fn note(datagram: &[u8], name: &str, index: &mut Option<u32>, changes: &mut Chan
                 if named || *index == Some(this) {
                     changes.link = true;
                     *index = (named && message.kind == kind::NEW_LINK).then_some(this);
+                } else {
+                    changes.others = true;
                 }
             }
             kind::NEW_ADDR | kind::DEL_ADDR => changes.addresses = true,
@@ -162,9 +197,28 @@ fn has_userspace_socket(name: &[u8]) -> bool {
 
 /// The address of one `RTM_NEWADDR` message, if it is one to publish.
 fn fit(body: &[u8], tunnels: &[u32]) -> Option<IpAddr> {
-    if field(body, 4).map(u32::from_ne_bytes).is_some_and(|index| tunnels.contains(&index)) {
-        return None;
-    }
+    let (index, ip, _) = address_of(body)?;
+    (!tunnels.contains(&index) && matches!(scope(ip), Scope::Private | Scope::Public)).then_some(ip)
+}
+
+/// The link of one `RTM_NEWLINK` message, without addresses; `userspace` as for [`tunnel`].
+fn link_of(body: &[u8], userspace: impl Fn(&[u8]) -> bool) -> Option<Link> {
+    let flags = u32::from_ne_bytes(field(body, 8)?);
+    let (_, name) = attributes(body, IFINFOMSG).find(|&(kind, _)| kind == IFLA_IFNAME)?;
+    let hardware = u16::from_ne_bytes(field(body, 2)?);
+    let one_end = hardware == ARPHRD_NONE || flags & (IFF_LOOPBACK | IFF_POINTOPOINT | IFF_NOARP) != 0;
+    Some(Link {
+        index: u32::from_ne_bytes(field(body, 4)?),
+        name: String::from_utf8_lossy(name.strip_suffix(&[0])?).into_owned(),
+        up: flags & (IFF_UP | IFF_RUNNING) == IFF_UP | IFF_RUNNING,
+        tunnel: one_end || tunnel(body, userspace).is_some(),
+        addresses: Vec::new(),
+    })
+}
+
+/// The link, address and prefix length of one `RTM_NEWADDR` message, unless the address is unfit to be used.
+fn address_of(body: &[u8]) -> Option<(u32, IpAddr, u8)> {
+    let index = u32::from_ne_bytes(field(body, 4)?);
     let mut flags = u32::from(*body.get(2)?);
     let (mut address, mut local) = (None, None);
     for (kind, value) in attributes(body, IFADDRMSG) {
@@ -177,7 +231,7 @@ fn fit(body: &[u8], tunnels: &[u32]) -> Option<IpAddr> {
     }
     // On a point-to-point link IFA_ADDRESS is the other end.
     let ip = local.or(address)?;
-    (flags & IFA_F_UNFIT == 0 && matches!(scope(ip), Scope::Private | Scope::Public)).then_some(ip)
+    (flags & IFA_F_UNFIT == 0).then_some((index, ip, *body.get(1)?))
 }
 
 impl Watch for Rtnetlink {
@@ -193,7 +247,7 @@ impl Watch for Rtnetlink {
                 Ok(datagram) => note(datagram, &self.interface, &mut self.index, &mut changes),
                 Err(error) if error.raw_os_error() == Some(Errno::NOBUFS.raw_os_error()) => {
                     // Events were lost: anything may have changed.
-                    changes = Changes { link: true, addresses: true };
+                    changes = Changes { link: true, addresses: true, others: true };
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => break,
@@ -203,17 +257,32 @@ impl Watch for Rtnetlink {
     }
 
     fn addresses(&mut self) -> io::Result<Vec<IpAddr>> {
-        // A socket of its own, so that events and answers do not mix.
-        let socket = rtnl::open(0)?;
-        let mut tunnels = Vec::from_iter(netdevice::name_to_index(&socket, &self.interface).ok());
-        let links = Request::dump(kind::GET_LINK, &[rtnl::AF_UNSPEC; IFINFOMSG]);
-        self.dump(&socket, &links, |body| tunnels.extend(tunnel(body, has_userspace_socket)))?;
+        let mut tunnels = Vec::from_iter(netdevice::name_to_index(&self.events, &self.interface).ok());
+        self.dump(kind::GET_LINK, &[rtnl::AF_UNSPEC; IFINFOMSG], |body| {
+            tunnels.extend(tunnel(body, has_userspace_socket));
+        })?;
         let mut addresses = Vec::new();
-        let all = Request::dump(kind::GET_ADDR, &[rtnl::AF_UNSPEC; IFADDRMSG]);
-        self.dump(&socket, &all, |body| addresses.extend(fit(body, &tunnels)))?;
+        self.dump(kind::GET_ADDR, &[rtnl::AF_UNSPEC; IFADDRMSG], |body| {
+            addresses.extend(fit(body, &tunnels))
+        })?;
         // Stable: within a scope the kernel's order stays, which is that of the interfaces.
         addresses.sort_by_key(|&ip| scope(ip) != Scope::Public);
         Ok(addresses)
+    }
+
+    fn links(&mut self) -> io::Result<Vec<Link>> {
+        let mut links = Vec::new();
+        self.dump(kind::GET_LINK, &[rtnl::AF_UNSPEC; IFINFOMSG], |body| {
+            links.extend(link_of(body, has_userspace_socket));
+        })?;
+        self.dump(kind::GET_ADDR, &[rtnl::AF_UNSPEC; IFADDRMSG], |body| {
+            if let Some((index, ip, prefix)) = address_of(body)
+                && let Some(link) = links.iter_mut().find(|link: &&mut Link| link.index == index)
+            {
+                link.addresses.push((ip, prefix));
+            }
+        })?;
+        Ok(links)
     }
 }
 
@@ -237,14 +306,15 @@ mod tests {
 
     #[test]
     fn only_the_named_link_counts() {
-        const LINK: Changes = Changes { link: true, addresses: false };
+        const LINK: Changes = Changes { link: true, addresses: false, others: false };
+        const OTHER: Changes = Changes { others: true, link: false, addresses: false };
         let mut index = None;
         for (kind, this, name, expected, known) in [
-            (kind::NEW_LINK, 3, "wg1", Changes::default(), None),
+            (kind::NEW_LINK, 3, "wg1", OTHER, None),
             (kind::NEW_LINK, 4, "wg0", LINK, Some(4)),
             (kind::NEW_LINK, 4, "renamed", LINK, None),
             (kind::NEW_LINK, 4, "wg0", LINK, Some(4)),
-            (kind::DEL_LINK, 3, "wg1", Changes::default(), Some(4)),
+            (kind::DEL_LINK, 3, "wg1", OTHER, Some(4)),
             (kind::DEL_LINK, 4, "wg0", LINK, None),
             (kind::NEW_LINK, 5, "wg0", LINK, Some(5)),
         ] {
@@ -319,6 +389,9 @@ mod tests {
             addresses.iter().all(|&ip| matches!(scope(ip), Scope::Private | Scope::Public)),
             "{addresses:?}"
         );
+        let links = watch.links().expect("dump");
+        let lo = links.iter().find(|link| link.name == "lo").expect("every namespace has it");
+        assert!(lo.tunnel, "{lo:?}");
         // Whatever other programs do to the links meanwhile, this one is not there.
         assert!(!watch.changes().link);
     }

@@ -53,3 +53,27 @@ fn is_small() {
     assert_eq!(size_of::<Endpoint>(), 18);
     assert_eq!(size_of::<Option<Endpoint>>(), 20);
 }
+
+#[test]
+fn a_link_local_endpoint_keeps_its_zone_and_sends_it_to_nobody() {
+    let zoned = |zone| SocketAddrV6::new("fe80::a:b".parse().expect("an address"), 7, 0, zone);
+    for zone in [0, 1, 3, 0x0102_0304, u32::MAX] {
+        let endpoint = Endpoint::from(SocketAddr::from(zoned(zone)));
+        assert_eq!(SocketAddr::from(endpoint), zoned(zone).into());
+        assert_eq!((endpoint.ip(), endpoint.zone()), ((*zoned(zone).ip()).into(), zone));
+        assert_eq!(endpoint.scope(), Scope::Link);
+        let mut buffer = [0; 32];
+        let sent = postcard::to_slice(&endpoint, &mut buffer).expect("it fits");
+        let received: Endpoint = postcard::from_bytes(sent).expect("it decodes");
+        assert_eq!((received.ip(), received.zone()), (endpoint.ip(), 0));
+    }
+    assert_ne!(Endpoint::from(SocketAddr::from(zoned(1))), Endpoint::from(SocketAddr::from(zoned(2))));
+    // Only where it means something.
+    let global = SocketAddrV6::new("2001:db8::1".parse().expect("an address"), 7, 0, 3);
+    assert_eq!(Endpoint::from(SocketAddr::from(global)).zone(), 0);
+    // What others write into the address is no zone of ours.
+    for forged in ["[fe80:0:0:3::1]:7", "[fe80:1::1]:7", "[fe80:0:0:0100::1]:7", "[febf::1:0:0:0:1]:7"] {
+        assert_eq!(endpoint(forged).scope(), Scope::Unusable, "{forged}");
+        assert_eq!(endpoint(forged).zone(), 0, "{forged}");
+    }
+}

@@ -19,8 +19,10 @@ use crate::{
 /// A fire, in eighths of a shot. WireGuard repeats its 148 bytes for a while; an opener is 65 bytes once, and one eighth.
 pub(super) const SHOT: u32 = 8;
 
-/// All slots of a peer together: 6 of the record, 4 configured, 2 good, 1 mediated.
-const MAX_CANDIDATES: usize = 13;
+/// All slots of a peer together: 6 of the record, 4 configured, 2 good, 1 mediated; and where it was heard on a LAN, which is
+/// usually one address of each family.
+const MAX_CANDIDATES: usize = 13 + LAN_CANDIDATES;
+const LAN_CANDIDATES: usize = 4;
 
 pub(super) type Candidates = Vec<(Endpoint, CandidateKind), MAX_CANDIDATES, u8>;
 
@@ -30,6 +32,10 @@ impl<const PEERS: usize> Mesh<PEERS> {
     pub(super) fn candidates(&self, place: Place, direct: bool) -> Candidates {
         let mut found = Candidates::new();
         let Some(peer) = self.peers.get(place) else { return found };
+        for endpoint in self.lan.candidates(place).take(LAN_CANDIDATES) {
+            // There is room for so many.
+            let _ = found.push((endpoint, CandidateKind::Lan));
+        }
         let mut add = |endpoint: Endpoint, kind| {
             if !found.iter().any(|(e, _)| *e == endpoint) && self.is_usable(endpoint) {
                 // Full cannot be: there is room for every slot.
@@ -146,10 +152,13 @@ impl<const PEERS: usize> Mesh<PEERS> {
 
     /// Whether a candidate is one that we may ever send to.
     pub(super) fn is_usable(&self, endpoint: Endpoint) -> bool {
-        if endpoint.scope() == Scope::Unusable || endpoint.scope() == Scope::Link {
-            return false;
-        }
         let ip = endpoint.ip();
+        match endpoint.scope() {
+            Scope::Unusable => return false,
+            // Only WireGuard itself can have told us of one: what others send has no zone.
+            Scope::Link => return endpoint.zone() != 0,
+            Scope::Private | Scope::Public => {}
+        }
         // A mesh address inside WireGuard inside WireGuard would work, and hide that nothing else does.
         if self.peers.find_address(ip).is_some() {
             return false;

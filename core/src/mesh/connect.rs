@@ -139,7 +139,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         }
         let doubt = peer.link.doubt_until;
         let in_doubt = now < doubt;
-        let first = peer.link.round == 0 && !peer.configured.is_empty();
+        let first = peer.link.round == 0 && (!peer.configured.is_empty() || self.lan.knows(place));
         let known = peer.held.claim.is_some();
         let direct = !in_doubt && !self.candidates(place, true).is_empty();
         let mediator = if known { self.next_mediator(place) } else { NOBODY };
@@ -192,7 +192,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
 
     /// Whether at first contact the other side goes first.
     pub(super) fn yields(&self, place: Place) -> bool {
-        self.is_lower(place) && self.may_be_known()
+        // Whom we hear on a LAN hears us there.
+        let on_lan = self.peers.get(place).is_some_and(|p| p.link.kind == CandidateKind::Lan);
+        self.is_lower(place) && (on_lan || self.may_be_known())
     }
 
     /// Whether somebody may know an endpoint of ours without having been told by us: the peer list, which is usually the
@@ -582,8 +584,10 @@ impl<const PEERS: usize> Mesh<PEERS> {
     /// A round has failed. A mediated effort gets [`ROUNDS`], then backs off; one at an endpoint that needs nobody to open
     /// it gets [`MAX_READDS`] fires, then is left to WireGuard's own retries.
     fn next_round(&mut self, place: Place, now: Instant) {
+        let barred = self.lan_fire_failed(place, now);
         let Some(peer) = self.peers.get_mut(place) else { return };
-        peer.link.candidate = peer.link.candidate.wrapping_add(1);
+        // Where it stood another one is now.
+        peer.link.candidate = peer.link.candidate.wrapping_add(u8::from(!barred));
         let (round, readds, via, fired) = (peer.link.round, peer.link.readds, peer.link.via, peer.link.fired);
         if via == NOBODY {
             if readds < MAX_READDS {

@@ -11,7 +11,7 @@ use super::{
     mediate, tell,
 };
 use crate::{
-    Event, Output, PeerAction, Reason, SharedKey,
+    CandidateKind, Event, Output, PeerAction, Reason, SharedKey,
     limits::{MAX_DATAGRAM, MAX_SUMMARY},
     peer::{NOBODY, Peer, Pending, Place},
     seal::{self, HEADER},
@@ -40,6 +40,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
             return Some(output);
         }
         if let Some(output) = self.next_opener(now, rng, buffer) {
+            return Some(output);
+        }
+        if let Some(output) = self.next_lan(rng, buffer) {
             return Some(output);
         }
         if self.readings.wanted && self.interface.is_some() && !self.leaving && self.may_read(now) {
@@ -446,6 +449,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 .write_introductions(&mut writer)
                 .or_else(|| self.write_observed(&mut writer))
                 .or_else(|| self.write_refusal(&mut writer))
+                .or_else(|| self.write_lan_proof(&mut writer))
                 .or_else(|| self.write_summaries(&mut writer))
                 .or_else(|| self.write_tell(&mut writer))?;
             let len = writer.len();
@@ -568,6 +572,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
     fn next_event(&mut self, place: Place, now: Instant) -> Option<Event> {
         let via = self.peers.get(place).map_or(NOBODY, |p| p.link.via);
         let via = self.peers.get(via).map(|p| p.key);
+        let on_lan = self.peers.get(place)?.view.endpoint.is_some_and(|e| self.lan.is_on_link(e));
         let peer = self.peers.get_mut(place)?;
         let key = peer.key;
         let endpoint = peer.view.endpoint.map(SocketAddr::from);
@@ -589,7 +594,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             peer.pending.clear(Pending::WAITING | Pending::MOVED);
             let took = now.saturating_duration_since(peer.link.began);
             if endpoint.map(crate::Endpoint::from) != peer.link.target {
-                peer.link.kind = crate::CandidateKind::Roamed;
+                peer.link.kind = if on_lan { CandidateKind::Lan } else { CandidateKind::Roamed };
             }
             return Some(Event::Connected { key, endpoint, kind: peer.link.kind, via, took });
         }
@@ -603,8 +608,14 @@ impl<const PEERS: usize> Mesh<PEERS> {
         if peer.pending.take(Pending::MOVED)
             && let Some(endpoint) = endpoint
         {
-            return Some(Event::Moved { key, endpoint });
+            return Some(Event::Moved { key, endpoint, kind: peer.link.kind });
         }
+        if peer.pending.take(Pending::LAN_BARRED)
+            && let Some(endpoint) = self.lan.barred(place)
+        {
+            return Some(Event::LanBarred { key, endpoint: endpoint.into() });
+        }
+        let peer = self.peers.get_mut(place)?;
         if peer.pending.take(Pending::CONFLICT) {
             return Some(Event::RecordConflict { key });
         }

@@ -4,7 +4,7 @@ use embassy_time::{Duration, Instant};
 
 use super::Mesh;
 use crate::{
-    Reason,
+    CandidateKind, Reason,
     limits::{
         ENOUGH_UNANSWERED, HELLO_REPEATS, KEEPALIVE, KEEPALIVE_SENDER, PROBE_MAX, PROBE_MIN, PROBES,
         SESSION_DOUBT, SILENT_BUSY, SILENT_IDLE, SILENT_SENDER, SILENT_UNGUARDED,
@@ -92,6 +92,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             peer.pending.set(Pending::CONNECTED);
         }
         self.enter(place, Phase::Live, Instant::MAX);
+        self.lan_echoed(place, now);
         if !was_live {
             self.busy = true;
             self.set_keepalive(place);
@@ -139,6 +140,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
         if let Some(endpoint) = peer.view.endpoint {
             if !peer.link.summoned || peer.link.via != place {
                 peer.link.target = Some(endpoint);
+            }
+            if peer.link.kind == CandidateKind::Roamed && self.lan.is_on_link(endpoint) {
+                peer.link.kind = CandidateKind::Lan;
             }
             self.remember(place, endpoint);
         }

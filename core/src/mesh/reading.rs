@@ -6,7 +6,7 @@ use embassy_time::Instant;
 
 use super::Mesh;
 use crate::{
-    ActionError, Endpoint, PeerAction, PeerReading, PublicKey, Reason,
+    ActionError, CandidateKind, Endpoint, PeerAction, PeerReading, PublicKey, Reason,
     alarm::Alarm,
     limits::{
         ENOUGH_UNANSWERED, HANDSHAKE_BYTES, INITIATION_BYTES, KEEPALIVE_BYTES, KEEPALIVES_HEARD, READ_BUSY,
@@ -86,10 +86,12 @@ impl<const PEERS: usize> Mesh<PEERS> {
         view.seen = true;
         view.present = true;
         let endpoint = reading.endpoint.map(Endpoint::from);
-        if peer.link.phase == Phase::Live && view.endpoint.is_some() && endpoint != view.endpoint {
+        let moved = peer.link.phase == Phase::Live && view.endpoint.is_some() && endpoint != view.endpoint;
+        if moved && !reader.is_some_and(|place| self.lan.is_trying(place)) {
             // It does not know that it has moved, perhaps: our Hello says where we see it.
             peer.pending.set(Pending::MOVED | Pending::HELLO);
-            peer.link.kind = crate::CandidateKind::Roamed;
+            let on_lan = endpoint.is_some_and(|e| self.lan.is_on_link(e));
+            peer.link.kind = if on_lan { CandidateKind::Lan } else { CandidateKind::Roamed };
             self.busy = true;
         }
         let before = core::mem::replace(&mut view.endpoint, endpoint);
@@ -170,6 +172,11 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 self.link_reading(place, now);
             }
         }
+        if first {
+            // WireGuard knows the peers from now on: who hears us may initiate at once.
+            self.begin_beacons(now);
+        }
+        self.lan_reading(now);
         if core::mem::take(&mut self.readings.readdress) && !self.leaving {
             self.readdress(now);
         }
@@ -198,7 +205,12 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 self.readings.want();
             }
             // Whatever could not be set, the session goes on.
-            _ if peer.link.phase.has_session() => self.read_soon(now),
+            _ if peer.link.phase.has_session() => {
+                if let Some(endpoint) = endpoint {
+                    self.lan_refused(place, endpoint.into(), now);
+                }
+                self.read_soon(now);
+            }
             ActionError::RoutedIntoMesh | ActionError::Unroutable if endpoint.is_some() => {
                 self.read_soon(now);
                 self.candidate_unroutable(place, now);
@@ -306,7 +318,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
 }
 
 /// Whether the network covers the address.
-fn covers(network: IpAddr, prefix: u8, address: IpAddr) -> bool {
+pub(super) fn covers(network: IpAddr, prefix: u8, address: IpAddr) -> bool {
     match (network, address) {
         (IpAddr::V4(n), IpAddr::V4(a)) => {
             let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);

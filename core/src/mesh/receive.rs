@@ -105,8 +105,12 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 Kind::Bye => bye = true,
                 Kind::Observe => self.handle_observe(now, from, &wire::decode(body)?),
                 Kind::Observed => self.handle_observed(now, from, &wire::decode(body)?),
-                // Its place is outside of the tunnel.
-                Kind::Opener => count(&mut self.counters.skipped_frames),
+                Kind::LanProof => self.handle_lan_proof(now, from, &wire::decode(body)?),
+                // Their place is outside of the tunnel.
+                Kind::Opener | Kind::LanBeacon | Kind::LanChallenge => {
+                    count(&mut self.counters.skipped_frames);
+                }
+                Kind::Padding => {}
             }
         }
         if bye {

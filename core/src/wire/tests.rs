@@ -186,6 +186,38 @@ fn two_classes_share_a_byte() {
 }
 
 #[test]
+fn golden_lan() {
+    let address = at("192.168.1.2:1").ip();
+    let beacon = LanBeacon { from: key(1), address, port: 51820 };
+    golden(Kind::LanBeacon, &beacon, "10 2800 K1 00 c0a80102 ec9403");
+    let beacon = LanBeacon { address: at("[fe80::1]:1").ip(), ..beacon };
+    golden(Kind::LanBeacon, &beacon, "10 3400 K1 01 fe800000000000000000000000000001 ec9403");
+    let challenge = LanChallenge { token: [9, 8, 7, 6], from: [1, 2, 3, 4, 5, 6, 7, 8], address };
+    golden(Kind::LanChallenge, &challenge, "11 1100 09080706 0102030405060708 00 c0a80102");
+    golden(Kind::LanProof, &LanProof { token: [9, 8, 7, 6], address }, "12 0900 09080706 00 c0a80102");
+}
+
+#[test]
+fn padding_fills_up_and_is_skipped() {
+    for wanted in 20..44 {
+        let mut buffer = [0xaa; 43];
+        let mut writer = Writer::new(&mut buffer);
+        assert!(writer.frame(Kind::Opener, &Opener { attempt: [1; 4], from: [2; 8], echo: [0; 4] }));
+        let fits = (22..=43).contains(&wanted);
+        assert_eq!((writer.pad_to(wanted), writer.len()), (fits, if fits { wanted } else { 19 }), "{wanted}");
+        let len = writer.len();
+        let mut reader = Reader::new(&buffer[..len]);
+        assert!(matches!(reader.next(), Some(Ok((Some(Kind::Opener), _)))));
+        if fits {
+            assert!(
+                matches!(reader.next(), Some(Ok((Some(Kind::Padding), body))) if body.iter().all(|b| *b == 0))
+            );
+        }
+        assert_eq!(reader.next(), None);
+    }
+}
+
+#[test]
 fn golden_questions() {
     let ask = Ask { token: [1, 0, 0, 0], asker: key(1), to: key(2), about: key(3) };
     golden(Kind::Ask, &ask, "0a 6400 01000000 K1 K2 K3");
@@ -209,7 +241,7 @@ fn golden_questions() {
 #[test]
 fn every_type_has_its_number_and_no_other_is_known() {
     let known = (0..=u8::MAX).filter_map(|byte| Kind::from_byte(byte).map(|kind| (byte, kind as u8)));
-    assert!(known.eq((1..=15).map(|byte| (byte, byte))));
+    assert!(known.eq((1..=19).map(|byte| (byte, byte))));
 }
 
 #[test]
@@ -383,7 +415,7 @@ proptest! {
     fn decode_undoes_encode(
         token: [u8; 4], echo: [u8; 4], digest: [u8; 8], age: u16, numbers: [u8; 3], shorts: [u16; 2], since_s: u32,
         id: [u8; 8], check: [u8; 2], complete: bool, order in any_order(), claim in any_claim(),
-        seen in option::of(any_endpoint()), keys in [any_key(), any_key(), any_key()],
+        seen in option::of(any_endpoint()), address: IpAddr, keys in [any_key(), any_key(), any_key()],
     ) {
         let [a, b, c] = keys;
         let [x, y, z] = numbers;
@@ -396,6 +428,9 @@ proptest! {
         same(&Intro { attempt: token, round: x, role: y, wait_ms, rtt_ms, about: b, seen, flags: z })?;
         same(&IntroNack { target: c, reason: z, retry_ms: wait_ms })?;
         same(&Opener { attempt: token, from: id, echo: token })?;
+        same(&LanBeacon { from: c, address, port: rtt_ms })?;
+        same(&LanChallenge { token, from: id, address })?;
+        same(&LanProof { token: echo, address })?;
         same(&Ask { token, asker: a, to: b, about: c })?;
         same(&Tell { token, asker: a, teller: b, about: c, state: x, reason: y, endpoint: seen, since_s })?;
     }

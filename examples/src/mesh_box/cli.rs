@@ -56,7 +56,7 @@ What runs in it
     --daemon PATH          any daemon that takes wgautomesh's TOML (the one of this workspace, built now)
     --wireguard WHOSE      kernel, embedded, or the path of a program like wireguard-go
                            (the kernel's if it has one, else embedded)
-    --lan                  lan_discovery = true in the configuration
+    --lan                  lan_discovery = true in the configuration: the nodes of a home find each other there
     --config LINE          one more line at the top of every configuration file
 
 Measuring

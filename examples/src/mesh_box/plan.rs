@@ -280,8 +280,11 @@ impl Plan {
         use fmt::Write as _;
         let mut text = format!(
             "interface = \"{INTERFACE}\"\ngossip_port = {GOSSIP_PORT}\ngossip_secret_file = \"{SECRET_PATH}\"\n\
-             lan_discovery = {}\n{}",
-            config.lan_discovery, config.extra_config
+             lan_discovery = {}\n{}{}",
+            config.lan_discovery,
+            // It is a TUN device, which counts as a tunnel otherwise.
+            if config.lan_discovery { "lan_interfaces = [\"wan\"]\n" } else { "" },
+            config.extra_config
         );
         let mut peer = |key: &Key, address: IpAddr, endpoint: Option<SocketAddr>| {
             let key = key.public().base64();

@@ -6,8 +6,8 @@ use embassy_time::Instant;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use wgautomesh_core::{
-    Event, Interface, LinkState, Mesh, OPENER_MAGIC, Output, PeerAction, PeerReading, PeerStatus, PublicKey,
-    SharedKey, StoredRecord, limits::MAX_DATAGRAM,
+    Event, Interface, LanLink, LinkState, Mesh, OPENER_MAGIC, Output, PeerAction, PeerReading, PeerStatus,
+    PublicKey, Scope, SharedKey, StoredRecord, limits::MAX_DATAGRAM, scope,
 };
 
 use crate::virtual_internet::{
@@ -81,6 +81,8 @@ pub struct Node<const PEERS: usize> {
     pub readings: u64,
     /// Whether its daemon may use raw sockets.
     pub openers: bool,
+    /// Whether its daemon looks for peers on its LAN.
+    pub lan: bool,
     /// Echo replies that the node's user got.
     pub echoes: u64,
     index: u32,
@@ -93,8 +95,13 @@ pub struct Node<const PEERS: usize> {
     pub(super) log: Option<Vec<(Instant, String)>>,
 }
 
+/// The interface that a simulated node is on its LAN by.
+const LAN_INDEX: u32 = 2;
+
 /// What a node wants sent on the underlay.
 pub(super) struct Underlay {
+    /// From and to the LAN port, not WireGuard's.
+    pub(super) lan: bool,
     /// From which of the host's addresses; else from the one that it prefers.
     pub(super) from: Option<IpAddr>,
     pub(super) to: SocketAddr,
@@ -121,6 +128,7 @@ impl<const PEERS: usize> Node<PEERS> {
             memory: Vec::new(),
             readings: 0,
             openers: true,
+            lan: false,
             echoes: 0,
             index: 1,
             rng: ChaCha8Rng::seed_from_u64(seed ^ 2),
@@ -149,8 +157,22 @@ impl<const PEERS: usize> Node<PEERS> {
         }
         self.memory.iter().for_each(|record| mesh.handle_stored_record(now, record));
         mesh.handle_local_addresses(now, local);
+        mesh.handle_lan_links(now, &self.lan_links(local));
         mesh.handle_interface(now, Some(self.interface()));
         self.mesh = Some(mesh);
+    }
+
+    /// Where it is on a LAN: homes hand out IPv4 networks of 256 addresses.
+    pub(super) fn lan_links(&self, local: &[IpAddr]) -> Vec<LanLink> {
+        let private = local.iter().filter(|ip| self.lan && ip.is_ipv4() && scope(**ip) == Scope::Private);
+        private.map(|ip| LanLink { index: LAN_INDEX, address: *ip, prefix: 24 }).collect()
+    }
+
+    /// A datagram arrived at the LAN port.
+    pub(super) fn receive_lan(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+        if let Some(mesh) = &mut self.mesh {
+            mesh.handle_lan_datagram(now, LAN_INDEX, from, &mut datagram.to_vec());
+        }
     }
 
     fn interface(&self) -> Interface {
@@ -244,7 +266,7 @@ impl<const PEERS: usize> Node<PEERS> {
                         if let Some(log) = &mut self.log {
                             log.push((now, format!("-> {to} {:?} {}", kind(&datagram), datagram.len())));
                         }
-                        out.push(Underlay { from: None, to, hops: None, datagram });
+                        out.push(Underlay { lan: false, from: None, to, hops: None, datagram });
                     }
                     Out::Deliver { packet, .. } => self.deliver(now, packet),
                 }
@@ -329,7 +351,16 @@ impl<const PEERS: usize> Node<PEERS> {
                     self.violation(now, "sends openers without being allowed to", faults);
                 }
                 self.check_candidate(now, to, faults);
-                out.push(Underlay { from, to, hops, datagram: buffer[..len].to_vec() });
+                out.push(Underlay { lan: false, from, to, hops, datagram: buffer[..len].to_vec() });
+            }
+            Output::Lan { index, from, to, len } => {
+                self.mix(now, 0x1a4);
+                if !self.lan || index != LAN_INDEX {
+                    self.violation(now, "sends on a LAN that it is not on", faults);
+                }
+                let to = SocketAddr::new(to.unwrap_or(Ipv4Addr::BROADCAST.into()), GOSSIP_PORT);
+                let datagram = buffer[..len].to_vec();
+                out.push(Underlay { lan: true, from: Some(from), to, hops: Some(1), datagram });
             }
             Output::Peer { key, action } => self.apply(now, key, action, faults),
             Output::ReadInterface => self.read(now),

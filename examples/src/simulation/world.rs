@@ -29,6 +29,8 @@ pub struct World<const PEERS: usize> {
     pub net: Internet<Vec<u8>>,
     /// The nodes, by number.
     pub nodes: Vec<Node<PEERS>>,
+    /// What arrived at hosts that are no nodes: all that an attacker on a LAN hears.
+    pub captured: Vec<(Header, Vec<u8>)>,
     /// What engines did that they must not. Empty, if all is well.
     pub violations: Vec<Violation>,
     now: Instant,
@@ -60,6 +62,7 @@ impl<const PEERS: usize> World<PEERS> {
         Self {
             net,
             nodes,
+            captured: Vec::new(),
             violations: Vec::new(),
             now: START,
             queue: BinaryHeap::new(),
@@ -134,8 +137,10 @@ impl<const PEERS: usize> World<PEERS> {
     pub fn addresses_changed(&mut self, node: usize) {
         let local = self.net.addresses(self.nodes[node].setup.host).to_vec();
         let now = self.now;
+        let links = self.nodes[node].lan_links(&local);
         if let Some(mesh) = &mut self.nodes[node].mesh {
             mesh.handle_local_addresses(now, &local);
+            mesh.handle_lan_links(now, &links);
         }
         self.work(node);
     }
@@ -196,6 +201,10 @@ impl<const PEERS: usize> World<PEERS> {
             self.now = self.now.max(next);
             if packet.is_some_and(|at| at <= self.now) {
                 while let Some(delivered) = self.net.poll(self.now) {
+                    if !self.hosts.contains_key(&delivered.to) {
+                        self.captured.push((delivered.header, delivered.payload));
+                        continue;
+                    }
                     if let Some(node) = self.hosts.get(&delivered.to).copied()
                         && delivered.header.dst.port() == self.nodes[node].setup.port
                     {
@@ -207,6 +216,11 @@ impl<const PEERS: usize> World<PEERS> {
                             self.reached_at.insert((node, src), dst.ip());
                         }
                         self.nodes[node].receive(self.now, src, &delivered.payload);
+                        self.work(node);
+                    } else if let Some(node) = self.hosts.get(&delivered.to).copied()
+                        && delivered.header.dst.port() == super::node::GOSSIP_PORT
+                    {
+                        self.nodes[node].receive_lan(self.now, delivered.header.src, &delivered.payload);
                         self.work(node);
                     }
                 }
@@ -246,8 +260,9 @@ impl<const PEERS: usize> World<PEERS> {
     fn flush(&mut self, node: usize) {
         let setup = &self.nodes[node].setup;
         let (host, port) = (setup.host, setup.port);
-        for Underlay { from, to, hops, datagram } in self.underlay.drain(..) {
-            if let Some(handshakes) = &mut self.handshakes {
+        for Underlay { lan, from, to, hops, datagram } in self.underlay.drain(..) {
+            let port = if lan { super::node::GOSSIP_PORT } else { port };
+            if let Some(handshakes) = self.handshakes.as_mut().filter(|_| !lan) {
                 handshakes.note_sent(self.now, &datagram);
             }
             let v4 = to.is_ipv4();

@@ -15,8 +15,10 @@
 //! members lies the *core*, a link too. Routers and the core take TTL. A gateway looks at a packet at the instant
 //! it would really pass, so timers and races between packets come out right.
 //!
-//! IPv6 addresses are global everywhere and pass firewalls instead of NATs. Broadcast and multicast reach the other
-//! hosts of the same home and go no further.
+//! IPv6 addresses are global everywhere and pass firewalls instead of NATs. In a home, hosts also have link-local ones, of
+//! their own choosing, which it learns from what they send. Broadcast, multicast and link-local addresses reach the other hosts of the same home and go no
+//! further. A home's Wi-Fi may keep its clients apart ([`Internet::isolate`]), and an attacker there may send from any
+//! address ([`Internet::send_spoofed`]).
 
 use core::cmp::Reverse;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -100,6 +102,8 @@ pub enum Dropped {
     Down,
     /// A partition lies between.
     Partition,
+    /// A home keeps its hosts apart.
+    Isolated,
     /// Too many hops.
     TtlExpired,
     /// A NAT or firewall did not pass it.
@@ -140,12 +144,16 @@ struct Network {
     third: u8,
     /// IPv6 is handed out here.
     ipv6: bool,
+    /// Hosts do not reach each other, but by broadcast.
+    isolated: bool,
 }
 
 #[derive(Debug)]
 struct Host {
     net: usize,
     addresses: Vec<IpAddr>,
+    /// Its link-local IPv6 address, since it was used.
+    link_local: Option<IpAddr>,
     up: bool,
     out: Lane,
     inn: Lane,
@@ -273,7 +281,14 @@ impl<P: Clone> Internet<P> {
         let id = HostId(u32::try_from(self.hosts.len()).expect("fewer than 2^32 hosts"));
         let net = self.net_of(site);
         let lane = Lane::new(link);
-        self.hosts.push(Host { net, addresses: Vec::new(), up: true, out: lane.clone(), inn: lane });
+        self.hosts.push(Host {
+            net,
+            addresses: Vec::new(),
+            link_local: None,
+            up: true,
+            out: lane.clone(),
+            inn: lane,
+        });
         self.nets[net].hosts.push(id);
         let addresses = self.fresh_addresses(net, v4, v6);
         self.set_addresses(id, addresses);
@@ -394,6 +409,13 @@ impl<P: Clone> Internet<P> {
         self.hosts[host.0 as usize].up = up;
     }
 
+    /// Keeps the hosts of a home apart, as some Wi-Fi does with its clients: they reach the gateway, and each other only by
+    /// broadcast and multicast (the worst kind, which lets them hear of each other).
+    pub fn isolate(&mut self, home: GatewayId, isolated: bool) {
+        let net = self.gateways[home.0 as usize].inner;
+        self.nets[net].isolated = isolated;
+    }
+
     /// Blocks packets one way, from `from` to `to`.
     pub fn block(&mut self, from: HostId, to: HostId) {
         self.blocked.insert((from, to));
@@ -482,12 +504,21 @@ impl<P: Clone> Internet<P> {
     /// Sends a packet from a host. Its source must be one of the host's addresses.
     pub fn send(&mut self, now: Instant, from: HostId, header: Header, payload: P) {
         self.stats.sent += 1;
+        let (src, home) = (header.src.ip(), self.is_home(self.hosts[from.0 as usize].net));
+        let host = &mut self.hosts[from.0 as usize];
+        if home && is_link_local(src) {
+            host.link_local = Some(src);
+        } else if host.up && !host.addresses.contains(&src) {
+            return self.drop_packet(Dropped::Spoofed);
+        }
+        self.send_spoofed(now, from, header, payload);
+    }
+
+    /// Sends a packet from a host, whatever its source. Not among [`Stats::sent`].
+    pub fn send_spoofed(&mut self, now: Instant, from: HostId, header: Header, payload: P) {
         let host = &mut self.hosts[from.0 as usize];
         if !host.up {
             return self.drop_packet(Dropped::Down);
-        }
-        if !host.addresses.contains(&header.src.ip()) {
-            return self.drop_packet(Dropped::Spoofed);
         }
         let net = host.net;
         let crossing = host.out.cross(&mut self.rng);
@@ -667,7 +698,19 @@ impl<P: Clone> Internet<P> {
     /// A packet in a network, `taken` after `now`.
     fn route(&mut self, now: Instant, net: usize, taken: Duration, packet: Packet<P>) {
         let target = packet.header.dst.ip();
+        if is_link_local(target) {
+            let has_it = |h: &&HostId| self.hosts[h.0 as usize].link_local == Some(target);
+            let host = self.nets[net].hosts.iter().find(has_it).copied().filter(|_| !self.nets[net].isolated);
+            return match host {
+                Some(host) => self.descend(now, taken, Member::Host(host), packet),
+                None => self.drop_packet(Dropped::NoRoute),
+            };
+        }
         match self.nets[net].members.get(&target).copied() {
+            // Between two of them directly, not by way of the gateway.
+            Some(Member::Host(_)) if self.nets[net].isolated && self.is_here(net, packet.header.src.ip()) => {
+                self.drop_packet(Dropped::Isolated);
+            }
             Some(member) if net == INTERNET => self.cross_core(now, taken, member, packet),
             Some(member) => self.descend(now, taken, member, packet),
             None if is_group(target) => self.broadcast(now, net, taken, &packet),
@@ -677,6 +720,11 @@ impl<P: Clone> Internet<P> {
                 None => self.drop_packet(Dropped::NoRoute),
             },
         }
+    }
+
+    /// Whether an address is that of a host in this network.
+    fn is_here(&self, net: usize, address: IpAddr) -> bool {
+        matches!(self.nets[net].members.get(&address), Some(Member::Host(_)))
     }
 
     fn broadcast(&mut self, now: Instant, net: usize, taken: Duration, packet: &Packet<P>) {
@@ -778,7 +826,7 @@ impl<P: Clone> Internet<P> {
             Dropped::Down
         } else if !self.blocked.is_empty() && self.blocked.contains(&(from, to)) {
             Dropped::Partition
-        } else if !is_group(target) && !host.addresses.contains(&target) {
+        } else if !is_group(target) && !host.addresses.contains(&target) && host.link_local != Some(target) {
             // It gave up the address while the packet was under way.
             Dropped::NoRoute
         } else {
@@ -810,6 +858,13 @@ fn is_group(address: IpAddr) -> bool {
             v4.is_broadcast() || v4.is_multicast() || (v4.is_private() && v4.octets()[3] == 255)
         }
         IpAddr::V6(v6) => v6.is_multicast(),
+    }
+}
+
+const fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
     }
 }
 

@@ -6,8 +6,8 @@
 
 use super::report::{Fault, Located, Position, Report, quoted};
 use super::secret::{Secret, read_secret_file};
-use super::values::{InterfaceName, PeerName, short_key};
-use super::{Config, Endpoint, Peer};
+use super::values::{InterfaceName, InterfacePattern, PeerName, short_key};
+use super::{Config, Endpoint, LanConfig, Peer};
 use core::hash::Hash;
 use core::net::IpAddr;
 use core::num::NonZeroU16;
@@ -85,6 +85,10 @@ pub struct Draft {
     pub persist_file: Field<PathBuf>,
     /// `lan_discovery`
     pub lan_discovery: Field<bool>,
+    /// `lan_interfaces`
+    pub lan_interfaces: Field<Vec<InterfacePattern>>,
+    /// `lan_exclude`
+    pub lan_exclude: Field<Vec<InterfacePattern>>,
     /// `upnp_forward_external_port`
     pub upnp_forward_external_port: Field<NonZeroU16>,
     /// `peers_from_interface`
@@ -106,6 +110,7 @@ impl Draft {
         self.check_required(report);
         let secret = self.take_secret(report);
         self.note_inactive(report);
+        self.check_lan(report);
         self.check_peers(capacity, report);
         if report.has_errors() {
             return None;
@@ -116,7 +121,10 @@ impl Draft {
             gossip_port: self.gossip_port.into_value()?,
             secret: secret?,
             persist_file: self.persist_file.into_value(),
-            lan_discovery: self.lan_discovery.into_value().unwrap_or(false),
+            lan: self.lan_discovery.into_value().unwrap_or(false).then_some(LanConfig {
+                interfaces: self.lan_interfaces.into_value().unwrap_or_default(),
+                exclude: self.lan_exclude.into_value().unwrap_or_default(),
+            }),
             upnp_forward_external_port: self.upnp_forward_external_port.into_value(),
             peers_from_interface: self.peers_from_interface.into_value().unwrap_or(false),
             peers: self.peers.into_iter().map(finish_peer).collect::<Option<_>>()?,
@@ -177,11 +185,6 @@ impl Draft {
 
     /// What is accepted and does nothing in this version.
     fn note_inactive(&self, report: &mut Report) {
-        if let Field::Given(Located { value: true, at }) = self.lan_discovery {
-            let what =
-                "is accepted but not active in this version: peers on the same LAN are not looked for there";
-            report.note(at, "lan_discovery", Fault::new(what, ""));
-        }
         #[cfg(not(feature = "portmap"))]
         if let Field::Given(Located { value: port, at }) = self.upnp_forward_external_port {
             let what = "is accepted but not part of this build: no port is opened on the router";
@@ -192,6 +195,40 @@ impl Draft {
         if let Field::Given(Located { value: false, at }) = self.ipv6 {
             let what = "has no effect: IPv4 and IPv6 are both used wherever the host has them";
             report.note(at, "ipv6", Fault::new(what, "remove it"));
+        }
+    }
+
+    fn check_lan(&self, report: &mut Report) {
+        let on = !matches!(self.lan_discovery, Field::Absent | Field::Given(Located { value: false, .. }));
+        let keys = [("lan_interfaces", &self.lan_interfaces), ("lan_exclude", &self.lan_exclude)];
+        for (key, list) in keys {
+            let Field::Given(Located { at, value }) = list else { continue };
+            if !on {
+                let fix = "add lan_discovery = true, or remove it";
+                report.warn(
+                    *at,
+                    key,
+                    Fault::new("has no effect while peers are not looked for on the LAN", fix),
+                );
+            }
+            if key == "lan_interfaces" && value.is_empty() {
+                let fix = "name interfaces; or remove it, and peers are looked for on every LAN";
+                report.error(*at, key, Fault::new("is empty: peers would be looked for nowhere", fix));
+            }
+        }
+        let Some(Located { at, value: named }) = self.lan_interfaces.given() else { return };
+        if let Some(mesh) = self
+            .interface
+            .given()
+            .filter(|mesh| named.iter().any(|pattern| pattern.to_string() == mesh.value.as_str()))
+        {
+            let what = format!("{} is the mesh itself, not a LAN", quoted(mesh.value.as_str()));
+            report.error(*at, "lan_interfaces", Fault::new(what, "name the interface that the LAN is on"));
+        }
+        let excluded = self.lan_exclude.given().map(|list| &list.value[..]).unwrap_or_default();
+        if let Some(both) = named.iter().find(|pattern| excluded.contains(pattern)) {
+            let what = format!("{} is in lan_exclude too", quoted(&both.to_string()));
+            report.error(*at, "lan_interfaces", Fault::new(what, "keep it in one of the two"));
         }
     }
 

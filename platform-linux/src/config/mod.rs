@@ -14,7 +14,9 @@
 //! | `gossip_secret` | one of these two | the secret all nodes share |
 //! | `gossip_secret_file` | | a file that holds it; line ends at its end are not part of the secret |
 //! | `persist_file` | optional | where to keep what was learned over a restart; without it nothing is kept |
-//! | `lan_discovery` | optional | accepted, not active yet |
+//! | `lan_discovery` | optional | look for peers on the LAN |
+//! | `lan_interfaces` | optional | only on these interfaces; new here |
+//! | `lan_exclude` | optional | not on these; new here |
 //! | `upnp_forward_external_port` | optional | the external port that the router is to forward: PCP, NAT-PMP, UPnP |
 //! | `ipv6` | optional | of a fork; IPv6 is always on here |
 //! | `peers_from_interface` | optional | the peers of the interface belong to the mesh too; new here |
@@ -72,7 +74,9 @@ pub use secret::{Secret, SecretFile, exposure, read_secret_file};
 pub use suggest::nearest;
 #[cfg(feature = "toml")]
 pub use toml::{interface_of, load};
-pub use values::{InterfaceName, PeerName, parse_mesh_address, parse_port, parse_public_key, short_key};
+pub use values::{
+    InterfaceName, InterfacePattern, PeerName, parse_mesh_address, parse_port, parse_public_key, short_key,
+};
 
 use core::net::IpAddr;
 use core::num::NonZeroU16;
@@ -85,7 +89,7 @@ pub struct Config {
     gossip_port: NonZeroU16,
     secret: Secret,
     persist_file: Option<PathBuf>,
-    lan_discovery: bool,
+    lan: Option<LanConfig>,
     upnp_forward_external_port: Option<NonZeroU16>,
     peers_from_interface: bool,
     peers: Vec<Peer>,
@@ -112,9 +116,9 @@ impl Config {
         self.persist_file.as_deref()
     }
 
-    /// Whether to look for peers on the LAN.
-    pub fn lan_discovery(&self) -> bool {
-        self.lan_discovery
+    /// Whether to look for peers on the LAN, and on which interfaces.
+    pub fn lan(&self) -> Option<&LanConfig> {
+        self.lan.as_ref()
     }
 
     /// The external port to ask the router for.
@@ -131,6 +135,29 @@ impl Config {
     /// checked against. One of them may be this node itself.
     pub fn peers(&self) -> &[Peer] {
         &self.peers
+    }
+}
+
+/// On which interfaces peers are looked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LanConfig {
+    /// Only on these, whatever they are; on all that look like a LAN where there are none.
+    pub interfaces: Vec<InterfacePattern>,
+    /// Not on these.
+    pub exclude: Vec<InterfacePattern>,
+}
+
+impl LanConfig {
+    /// Whether an interface is to be used or not; `None` where the names do not tell.
+    pub fn names(&self, interface: &str) -> Option<bool> {
+        let among = |patterns: &[InterfacePattern]| patterns.iter().any(|p| p.matches(interface));
+        if among(&self.exclude) {
+            Some(false)
+        } else if self.interfaces.is_empty() {
+            None
+        } else {
+            Some(among(&self.interfaces))
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use super::endpoint::Endpoint;
 use super::report::{Fault, Located, Position, Report, Severity, quoted};
 use super::secret::{Secret, exposure, why_unreadable};
 use super::suggest::nearest;
-use super::values::{InterfaceName, PeerName, parse_mesh_address, parse_public_key};
+use super::values::{InterfaceName, InterfacePattern, PeerName, parse_mesh_address, parse_public_key};
 use ::toml::Spanned;
 use ::toml::de::{DeArray, DeTable, DeValue};
 use core::num::NonZeroU16;
@@ -207,13 +207,15 @@ fn syntax(message: &str, line: &str) -> Fault {
     Fault::new(format!("not TOML: {message}"), fix)
 }
 
-const TOP_KEYS: [&str; 10] = [
+const TOP_KEYS: [&str; 12] = [
     "interface",
     "gossip_port",
     "gossip_secret",
     "gossip_secret_file",
     "persist_file",
     "lan_discovery",
+    "lan_interfaces",
+    "lan_exclude",
     "upnp_forward_external_port",
     "ipv6",
     "peers_from_interface",
@@ -261,6 +263,8 @@ impl<'t> Walk<'_, 't> {
                 "gossip_secret_file" => draft.secret_file = self.path("gossip_secret_file", value),
                 "persist_file" => draft.persist_file = self.path("persist_file", value),
                 "lan_discovery" => draft.lan_discovery = self.boolean("lan_discovery", value),
+                "lan_interfaces" => draft.lan_interfaces = self.interfaces("lan_interfaces", value),
+                "lan_exclude" => draft.lan_exclude = self.interfaces("lan_exclude", value),
                 "upnp_forward_external_port" => {
                     draft.upnp_forward_external_port = self.port("upnp_forward_external_port", value);
                 }
@@ -389,6 +393,34 @@ impl<'t> Walk<'_, 't> {
             }
             Ok(PathBuf::from(text))
         })
+    }
+
+    /// A list of interfaces, or one.
+    fn interfaces(&mut self, key: &str, value: Entry<'t>) -> Field<Vec<InterfacePattern>> {
+        let at = self.at(&value);
+        let entries = match value.into_inner() {
+            DeValue::Array(entries) => entries,
+            DeValue::String(one) => {
+                return match InterfacePattern::parse(&one) {
+                    Ok(pattern) => Field::Given(Located { value: vec![pattern], at }),
+                    Err(fault) => self.field(key, at, Err(fault)),
+                };
+            }
+            other => {
+                let fix = format!("write {key} = [\"eth0\"], each interface in quotes");
+                let fault = Fault::new(format!("is {}, not a list of interfaces", kind(&other)), fix);
+                return self.field(key, at, Err(fault));
+            }
+        };
+        let mut patterns = Vec::with_capacity(entries.len());
+        let mut refused = false;
+        for entry in entries {
+            match self.text(key, entry, InterfacePattern::parse) {
+                Field::Given(pattern) => patterns.push(pattern.value),
+                _ => refused = true,
+            }
+        }
+        if refused { Field::Refused } else { Field::Given(Located { value: patterns, at }) }
     }
 
     fn boolean(&mut self, key: &str, value: Entry<'t>) -> Field<bool> {

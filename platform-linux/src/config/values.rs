@@ -54,6 +54,44 @@ impl fmt::Display for InterfaceName {
     }
 }
 
+/// The name of an interface, or the beginning of several with a `*` after it: `br-*`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct InterfacePattern {
+    name: InterfaceName,
+    open: bool,
+}
+
+impl InterfacePattern {
+    /// Checks and takes a name or a pattern.
+    ///
+    /// # Errors
+    /// When the kernel would not accept such a name, or a `*` is anywhere but at the end.
+    pub fn parse(text: &str) -> Result<Self, Fault> {
+        const FIX: &str = "give interfaces as `ip link` shows them, \"eth0\" or \"br-*\" for instance";
+        let (name, open) = text.strip_suffix('*').map_or((text, false), |name| (name, true));
+        if name.is_empty() && open {
+            let fix = "name interfaces, or remove the key; lan_discovery = false switches it off everywhere";
+            return Err(Fault::new("\"*\" stands for all interfaces", fix));
+        }
+        if name.contains('*') {
+            return Err(Fault::new(format!("{} has a * before its end", quoted(text)), FIX));
+        }
+        let name = InterfaceName::parse(name).map_err(|fault| Fault::new(fault.what, FIX))?;
+        Ok(Self { name, open })
+    }
+
+    /// Whether an interface is meant.
+    pub fn matches(&self, interface: &str) -> bool {
+        if self.open { interface.starts_with(self.name.as_str()) } else { interface == self.name.as_str() }
+    }
+}
+
+impl fmt::Display for InterfacePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.name, if self.open { "*" } else { "" })
+    }
+}
+
 /// Reads a public key in base64, 44 characters, as `wg` prints it.
 ///
 /// The refusals never repeat the text: what was pasted may be a private key.

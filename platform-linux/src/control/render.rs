@@ -47,6 +47,10 @@ pub fn table(status: &Status) -> String {
         if let Some(why) = why(peer) {
             let _ = writeln!(out, "  {why}");
         }
+        if let Some(endpoint) = peer.lan_barred {
+            let text = "on the LAN, and its WireGuard does not answer there: tried again later";
+            let _ = writeln!(out, "  lan-no-answer: {endpoint} is {text}");
+        }
     }
     out
 }

@@ -147,6 +147,9 @@ pub struct Peer {
     pub tx_bytes: u64,
     /// Why it is not connected, or was not the last time it was not.
     pub reason: Option<Reason>,
+    /// Where on a LAN it was heard and does not answer: not tried at present.
+    #[serde(default)]
+    pub lan_barred: Option<SocketAddr>,
     /// Who introduced it in the last attempt: the name or the short key of a peer.
     pub via: Option<String>,
 }

@@ -54,6 +54,7 @@ fn sample() -> Status {
         rx_bytes: 0,
         tx_bytes: 0,
         reason: None,
+        lan_barred: None,
         via: None,
     };
     Status {
@@ -200,11 +201,11 @@ fn the_json_to_the_letter() {
             r#"{"endpoint":"198.51.100.7:51820","peers":2},{"endpoint":"[2001:db8::7]:51820","peers":1}],"port_mapping":null},"peers":["#,
             r#"{"name":"dora","key":"lABn/axzD1jkFulX8c+K3B3CbKXORlIMDDoe8sQVxhs=","address":"10.14.0.2","#,
             r#""state":"connected","endpoint":"203.0.113.9:51820","endpoint_source":"configured","rtt_us":12345,"#,
-            r#""handshake_age_s":72,"rx_bytes":123456,"tx_bytes":7890,"reason":null,"via":null},"#,
+            r#""handshake_age_s":72,"rx_bytes":123456,"tx_bytes":7890,"reason":null,"lan_barred":null,"via":null},"#,
             r#"{"name":null,"key":"EtRoWBYCdjqgXX0L+uWLg8KxNfIK8k9OTh30tL19bXU=","address":"10.14.0.3","#,
             r#""state":"waiting","endpoint":null,"endpoint_source":null,"rtt_us":null,"handshake_age_s":null,"#,
             r#""rx_bytes":0,"tx_bytes":0,"#,
-            r#""reason":{"id":"no-mediator","message":"no connected peer could introduce us"},"via":null}],"#,
+            r#""reason":{"id":"no-mediator","message":"no connected peer could introduce us"},"lan_barred":null,"via":null}],"#,
             r#""counters":{"rx_bad":1,"rx_datagrams":42}}"#,
             "\n"
         )

@@ -9,9 +9,10 @@
 //! - one of our own over `socket2`, which sets the device first. It is for hosts without IPv6 and for a port that another
 //!   mesh's daemon on this host uses at its own device.
 //!
-//! Outside the tunnel there is only [`opener`].
+//! Outside the tunnel there are only [`opener`] and [`lan`].
 
 mod direct;
+pub mod lan;
 pub mod opener;
 
 use core::net::{IpAddr, SocketAddr};

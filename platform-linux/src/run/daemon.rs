@@ -26,8 +26,12 @@ use wgautomesh_core::{
 
 use super::{Node, RunError, adopt::Adopted, memory::Memory, names::Names, report, status};
 use crate::{
+    config::LanConfig,
     control::status::Status,
-    net::opener::{Openers, Source},
+    net::{
+        lan::{self, Lan, LanPlace},
+        opener::{Openers, Source},
+    },
     portmap::Mapper,
     resolve::Resolver,
     watch::Watch,
@@ -62,6 +66,8 @@ pub(super) struct Parts<W, A, S, O, R> {
     pub(super) adopted: Adopted,
     /// Where the configuration wants a port mapping.
     pub(super) mapper: Option<Mapper>,
+    /// Where peers are to be looked for, and the sockets for it.
+    pub(super) lan: Option<(LanConfig, Box<dyn Lan>)>,
 }
 
 /// What to wait on.
@@ -71,6 +77,7 @@ pub(super) struct Fds<'d> {
     pub(super) tunnel: Option<BorrowedFd<'d>>,
     pub(super) openers: [Option<BorrowedFd<'d>>; 2],
     pub(super) mapper: [Option<BorrowedFd<'d>>; 2],
+    pub(super) lan: Vec<BorrowedFd<'d>>,
 }
 
 /// What was found ready.
@@ -82,6 +89,7 @@ pub(super) struct Ready {
     pub(super) tunnel: bool,
     pub(super) openers: bool,
     pub(super) mapper: bool,
+    pub(super) lan: bool,
 }
 
 /// How it stands with the interface.
@@ -103,6 +111,7 @@ pub(super) struct Daemon<'m, W, A, S: Stack, O, R, const PEERS: usize> {
     driver: Option<Driver<S>>,
     link: Link,
     addresses: Vec<IpAddr>,
+    places: Vec<LanPlace>,
 }
 
 impl<'m, W, A, S, O, R, const PEERS: usize> Daemon<'m, W, A, S, O, R, PEERS>
@@ -119,7 +128,16 @@ where
         names: Names,
         parts: Parts<W, A, S, O, R>,
     ) -> Self {
-        Self { mesh, node, names, parts, driver: None, link: Link::default(), addresses: Vec::new() }
+        Self {
+            mesh,
+            node,
+            names,
+            parts,
+            driver: None,
+            link: Link::default(),
+            addresses: Vec::new(),
+            places: Vec::new(),
+        }
     }
 
     /// The first turn.
@@ -131,6 +149,15 @@ where
         self.look(now)?;
         if self.link.up.is_none() {
             self.read_addresses(now);
+        }
+        self.read_lans(now);
+        if let Some((config, _)) = &self.parts.lan
+            && !config.interfaces.is_empty()
+            && self.places.is_empty()
+        {
+            log::warn!(
+                "lan_interfaces: none of them is there and has an address: peers on the LAN are looked for when one comes"
+            );
         }
         self.turn(now, Ready { resolver: true, ..Ready::default() })
     }
@@ -154,9 +181,10 @@ where
         // SAFETY: the driver's socket is open for as long as the driver, which this borrows.
         #[allow(unsafe_code)]
         let tunnel = tunnel.map(|fd| unsafe { BorrowedFd::borrow_raw(fd) });
-        let Parts { watch, resolver, openers, mapper, .. } = &self.parts;
+        let Parts { watch, resolver, openers, mapper, lan, .. } = &self.parts;
         let mapper = mapper.as_ref().map(Mapper::fds).unwrap_or_default();
-        Fds { watch: watch.fd(), resolver: resolver.fd(), tunnel, openers: openers.fds(), mapper }
+        let lan = lan.as_ref().map(|(_, lan)| lan.fds()).unwrap_or_default();
+        Fds { watch: watch.fd(), resolver: resolver.fd(), tunnel, openers: openers.fds(), mapper, lan }
     }
 
     /// Takes in what is ready and does what the engine wants. Bounded: a flood at the gossip port
@@ -172,6 +200,7 @@ where
             if changes.addresses {
                 self.read_addresses(now);
             }
+            self.read_lans(now);
         }
         if self.link.retry_at.is_some_and(|at| at <= now) {
             self.look(now)?;
@@ -192,6 +221,10 @@ where
         if ready.openers {
             let mesh = &mut *self.mesh;
             self.parts.openers.receive(&mut |from, opener| mesh.handle_opener(now, from, opener));
+        }
+        if let Some((_, lan)) = self.parts.lan.as_mut().filter(|_| ready.lan) {
+            let mesh = &mut *self.mesh;
+            lan.receive(&mut |index, from, datagram| mesh.handle_lan_datagram(now, index, from, datagram));
         }
         if self.mesh.poll_timeout().is_some_and(|at| at <= now) {
             self.mesh.handle_timeout(now, &mut self.parts.rng);
@@ -235,6 +268,7 @@ where
                 // Without a socket there is no interface to send by.
                 Output::Datagram { .. } => {}
                 Output::Opener { from, to, len, hops } => self.send_opener(from, to, hops, len),
+                Output::Lan { index, from, to, len } => self.send_lan(index, from, to, len),
                 Output::Peer { key, action } => self.apply(now, &key, &action),
                 Output::ReadInterface => self.read(now)?,
                 Output::Store => self.parts.memory.note_change(),
@@ -251,6 +285,12 @@ where
         // Without an interface there is no port for it to leave from.
         let Some(driver) = &self.driver else { return };
         self.parts.openers.send(from, to, hops, driver.buffer().get(..len).unwrap_or_default());
+    }
+
+    fn send_lan(&mut self, index: u32, from: IpAddr, to: Option<IpAddr>, len: usize) {
+        // Without an interface there is nothing to be found by.
+        let (Some(driver), Some((_, lan))) = (&self.driver, &mut self.parts.lan) else { return };
+        lan.send(index, from, to, driver.buffer().get(..len).unwrap_or_default());
     }
 
     fn next_output(&mut self, now: Instant) -> Option<Output> {
@@ -407,6 +447,26 @@ where
             Ok(_) => {}
             Err(error) => log::debug!("own addresses cannot be read: {error}"),
         }
+    }
+
+    /// The LANs that this machine is on, if peers are to be looked for there.
+    fn read_lans(&mut self, now: Instant) {
+        let Some((config, lan)) = &mut self.parts.lan else { return };
+        let links = match self.parts.watch.links() {
+            Ok(links) => links,
+            Err(error) => return log::debug!("links cannot be read: {error}"),
+        };
+        let places = lan::choose(&links, config, &self.node.interface);
+        if places == self.places {
+            return;
+        }
+        let text: Vec<String> = places.iter().map(|p| format!("{} ({})", p.name, p.link.address)).collect();
+        let text = if text.is_empty() { "no interface".into() } else { text.join(", ") };
+        log::info!("looking for peers on the LAN: {text}");
+        lan.set_places(&places);
+        let links: Vec<_> = places.iter().map(|place| place.link).collect();
+        self.mesh.handle_lan_links(now, &links);
+        self.places = places;
     }
 }
 

@@ -34,7 +34,11 @@ use crate::{
     clock::{self, Alarm},
     config::{Config, Endpoint},
     control::{self, BindError, Interest, Server},
-    net::{Tunnel, opener::RawOpeners},
+    net::{
+        Tunnel,
+        lan::{Lan, LanSockets},
+        opener::RawOpeners,
+    },
     portmap,
     resolve::{self, Resolver},
     rng::SysRng,
@@ -138,6 +142,10 @@ pub fn run<const PEERS: usize>(config: &Config, mesh: &mut Mesh<PEERS>) -> Resul
         },
         adopted: Adopted::new(config),
         mapper: mapper(config).map_err(system("eventfd"))?,
+        lan: config.lan().map(|lan| {
+            let sockets: Box<dyn Lan> = Box::new(LanSockets::new(config.gossip_port().get()));
+            (lan.clone(), sockets)
+        }),
     };
     let node = Node { interface: interface.into(), gossip_port: config.gossip_port().get(), started: now };
     let peers = config.peers().len();
@@ -244,6 +252,8 @@ fn wait(
     files.extend(fds.openers.into_iter().flatten().map(readable));
     let mapper = files.len();
     files.extend(fds.mapper.into_iter().flatten().map(readable));
+    let lan = files.len();
+    files.extend(fds.lan.iter().copied().map(readable));
     let others = files.len();
     files.extend(control);
     match poll(&mut files, None) {
@@ -258,7 +268,8 @@ fn wait(
         resolver: is_ready(4),
         tunnel: openers > 5 && is_ready(5),
         openers: (openers..mapper).any(is_ready),
-        mapper: (mapper..others).any(is_ready),
+        mapper: (mapper..lan).any(is_ready),
+        lan: (lan..others).any(is_ready),
     };
     Ok((ready, is_ready(0) || is_ready(1), (others..files.len()).any(is_ready)))
 }

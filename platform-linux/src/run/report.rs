@@ -35,7 +35,17 @@ pub(super) fn line(event: &Event, names: &Names) -> Option<(Level, String)> {
             let (peer, at, by) = (names.of(*key), at(endpoint), via(by));
             (Level::Debug, format!("{peer}: {role}{at}, round {round}{by}"))
         }
-        Event::Moved { key, endpoint } => (Level::Info, format!("{}: moved to {endpoint}", names.of(*key))),
+        Event::Moved { key, endpoint, kind: CandidateKind::Lan } => {
+            (Level::Info, format!("{}: moved to {endpoint} (on the LAN)", names.of(*key)))
+        }
+        Event::Moved { key, endpoint, .. } => {
+            (Level::Info, format!("{}: moved to {endpoint}", names.of(*key)))
+        }
+        Event::LanBarred { key, endpoint } => {
+            let text = "is on the LAN, and WireGuard got no answer there (a firewall, or a Wi-Fi that keeps its clients apart?)";
+            let peer = names.of(*key);
+            (Level::Info, format!("{peer}: {text}: {endpoint} is not tried again for ten minutes"))
+        }
         Event::OwnKeyElsewhere => {
             let text = "another machine speaks with this node's key: a key belongs on one machine, make a new one for the copy";
             (Level::Warn, text.into())
@@ -68,6 +78,7 @@ fn source(kind: CandidateKind) -> &'static str {
         CandidateKind::LastGood => "as before",
         CandidateKind::Private => "on its own network",
         CandidateKind::Roamed => "it reached us",
+        CandidateKind::Lan => "on the LAN",
         other => other.as_str(),
     }
 }
@@ -114,6 +125,11 @@ mod tests {
                 Event::Attempt { key, endpoint, initiator: true, via: None, round: 2 },
                 Level::Debug,
                 "AAAAAAAA: initiating at 203.0.113.5:51820, round 2",
+            ),
+            (
+                Event::Moved { key, endpoint: ([192, 168, 1, 7], 51820).into(), kind: CandidateKind::Lan },
+                Level::Info,
+                "AAAAAAAA: moved to 192.168.1.7:51820 (on the LAN)",
             ),
         ] {
             assert_eq!(line(&event, &names), Some((level, expected.to_string())));

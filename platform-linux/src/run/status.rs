@@ -67,12 +67,13 @@ fn peer(peer: &PeerStatus, name: Option<&str>, names: &Names, now: Instant) -> s
         reason: peer
             .reason
             .map(|reason| status::Reason { id: reason.as_str().into(), message: reason.to_string() }),
+        lan_barred: peer.lan_barred.map(Into::into),
         via: peer.via.map(|key| names.short(&key)),
     }
 }
 
 fn counters(c: &Counters) -> BTreeMap<String, u64> {
-    let all: [(&str, u64); 22] = [
+    let all: [(&str, u64); 28] = [
         ("sent", c.sent.into()),
         ("sent_bytes", c.sent_bytes),
         ("received", c.received.into()),
@@ -91,6 +92,12 @@ fn counters(c: &Counters) -> BTreeMap<String, u64> {
         ("sent_openers", c.sent_openers.into()),
         ("heard_openers", c.heard_openers.into()),
         ("dropped_openers", c.dropped_openers.into()),
+        ("sent_beacons", c.sent_beacons.into()),
+        ("heard_beacons", c.heard_beacons.into()),
+        ("sent_challenges", c.sent_challenges.into()),
+        ("dropped_lan", c.dropped_lan.into()),
+        ("moved_to_lan", c.moved_to_lan.into()),
+        ("moved_back", c.moved_back.into()),
         ("fired", c.fired.into()),
         ("over_budget", c.over_budget.into()),
         ("readings", c.readings.into()),

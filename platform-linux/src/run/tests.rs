@@ -16,7 +16,9 @@ use std::{
 use embedded_nal::{UdpClientStack, UdpFullStack, nb};
 use rand_core::{TryCryptoRng, TryRng};
 use rustix::event::{EventfdFlags, eventfd};
-use wgautomesh_core::{Instant, Interface, Mesh, PeerAction, PublicKey, SharedKey, driver::RECEIVE_BUDGET};
+use wgautomesh_core::{
+    Instant, Interface, Mesh, PeerAction, PublicKey, SharedKey, driver::RECEIVE_BUDGET, limits::LAN_DATAGRAM,
+};
 use wireguard_control::{Key, PeerInfo};
 
 use super::{
@@ -28,9 +30,13 @@ use super::{
 };
 
 use crate::{
-    net::opener::{Openers, Source},
+    config::LanConfig,
+    net::{
+        lan::{Lan, LanPlace},
+        opener::{Openers, Source},
+    },
     resolve::Resolver,
-    watch::{Changes, Watch},
+    watch::{Changes, Link, Watch},
     wireguard::{ReadError, Snapshot, WireGuard, fake::Fake},
 };
 
@@ -51,6 +57,10 @@ struct World {
     no_openers: bool,
     listening: bool,
     openers_heard: VecDeque<(SocketAddr, Vec<u8>)>,
+    links: Vec<Link>,
+    lan_places: Vec<LanPlace>,
+    lan_sent: Vec<(u32, IpAddr, Option<IpAddr>, usize)>,
+    lan_heard: VecDeque<(u32, SocketAddr, Vec<u8>)>,
     binds: usize,
     port_taken: bool,
 }
@@ -92,6 +102,10 @@ impl Watch for SharedWatch {
 
     fn addresses(&mut self) -> io::Result<Vec<IpAddr>> {
         Ok(vec![IpAddr::from([203, 0, 113, 1])])
+    }
+
+    fn links(&mut self) -> io::Result<Vec<Link>> {
+        Ok(self.0.0.borrow().links.clone())
     }
 }
 
@@ -172,6 +186,26 @@ impl Openers for Shared {
     }
 }
 
+impl Lan for Shared {
+    fn set_places(&mut self, places: &[LanPlace]) {
+        self.0.borrow_mut().lan_places = places.to_vec();
+    }
+
+    fn send(&mut self, index: u32, from: IpAddr, to: Option<IpAddr>, payload: &[u8]) {
+        self.0.borrow_mut().lan_sent.push((index, from, to, payload.len()));
+    }
+
+    fn fds(&self) -> Vec<BorrowedFd<'_>> {
+        Vec::new()
+    }
+
+    fn receive(&mut self, handle: &mut dyn FnMut(u32, SocketAddr, &mut [u8])) {
+        for (index, from, mut payload) in core::mem::take(&mut self.0.borrow_mut().lan_heard) {
+            handle(index, from, &mut payload);
+        }
+    }
+}
+
 /// Counts: the tests depend on no random number.
 struct Counter(u64);
 
@@ -228,6 +262,7 @@ fn daemon_of<'m>(mesh: &'m mut Mesh<4>, world: &Shared, adopting: bool) -> TestD
         memory: Memory::none(),
         adopted: Adopted::with(adopting, [PEER]),
         mapper: None,
+        lan: Some((LanConfig::default(), Box::new(world.clone()))),
     };
     let node = Node { interface: "wg0".into(), gossip_port: 1666, started: at(0) };
     Daemon::new(mesh, node, Names::default(), parts)
@@ -237,8 +272,15 @@ fn interface(index: u32) -> Interface {
     Interface { index, public_key: PublicKey::from_bytes([1; 32]), listen_port: 51820 }
 }
 
-const NOTHING: Ready =
-    Ready { alarm: false, watch: false, resolver: false, tunnel: false, openers: false, mapper: false };
+const NOTHING: Ready = Ready {
+    alarm: false,
+    watch: false,
+    resolver: false,
+    tunnel: false,
+    openers: false,
+    mapper: false,
+    lan: false,
+};
 const WATCH: Ready = Ready { watch: true, ..NOTHING };
 const TUNNEL: Ready = Ready { tunnel: true, ..NOTHING };
 
@@ -336,6 +378,40 @@ fn openers_are_heard_where_they_are_allowed() {
         daemon.turn(at(5_000), Ready { openers: true, ..NOTHING }).expect("a turn");
         assert_eq!(world.0.borrow().openers_heard, []);
     }
+}
+
+#[test]
+fn beacons_leave_on_the_lans_that_there_are() {
+    let (world, mut mesh) = (Shared::default(), mesh());
+    world.set_interface(Some(interface(5)));
+    let eth0 = |up| Link {
+        index: 2,
+        name: "eth0".into(),
+        up,
+        tunnel: false,
+        addresses: vec![([192, 168, 1, 7].into(), 24)],
+    };
+    world.0.borrow_mut().links = vec![eth0(false)];
+    let mut daemon = daemon(&mut mesh, &world);
+    daemon.start(at(0)).expect("a start");
+    pass(&mut daemon, at(5_000));
+    assert_eq!(world.0.borrow().lan_sent, []);
+    world.0.borrow_mut().links = vec![eth0(true)];
+    world.0.borrow_mut().changes.others = true;
+    daemon.turn(at(5_000), WATCH).expect("a turn");
+    pass(&mut daemon, at(7_000));
+    let beacon = (2, IpAddr::from([192, 168, 1, 7]), None, LAN_DATAGRAM);
+    assert_eq!(world.0.borrow().lan_sent, [beacon; 3]);
+    assert_eq!(world.0.borrow().lan_places.len(), 1);
+    // What comes in gets to the engine, which believes nothing of it.
+    world.0.borrow_mut().lan_heard.push_back((2, ([192, 168, 1, 8], 1666).into(), vec![1; LAN_DATAGRAM]));
+    daemon.turn(at(7_000), Ready { lan: true, ..NOTHING }).expect("a turn");
+    assert_eq!(daemon.status(at(7_000)).counters.get("dropped_lan"), Some(&1));
+    world.0.borrow_mut().links = vec![];
+    world.0.borrow_mut().changes.others = true;
+    daemon.turn(at(7_000), WATCH).expect("a turn");
+    pass(&mut daemon, at(200_000));
+    assert_eq!((world.0.borrow().lan_sent.len(), world.0.borrow().lan_places.len()), (3, 0));
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with};
 use socket2::{Domain, SockAddr, Socket, Type};
 use wireguard_control::{Key, PeerInfo};
 use x25519_dalek::{X25519_BASEPOINT_BYTES, x25519};
@@ -194,8 +195,20 @@ impl Parser {
 fn endpoint(value: &str) -> Option<SocketAddr> {
     let (address, port) = value.rsplit_once(':')?;
     let address = address.strip_prefix('[').map_or(Some(address), |inner| inner.strip_suffix(']'))?;
-    let (address, _zone) = address.split_once('%').unwrap_or((address, ""));
-    Some(SocketAddr::new(address.parse().ok()?, port.parse().ok()?))
+    let (address, zone) = address.split_once('%').unwrap_or((address, ""));
+    let mut endpoint = SocketAddr::new(address.parse().ok()?, port.parse().ok()?);
+    if let SocketAddr::V6(v6) = &mut endpoint
+        && v6.ip().is_unicast_link_local()
+    {
+        v6.set_scope_id(zone.parse().ok().or_else(|| index_of(zone)).unwrap_or(0));
+    }
+    Some(endpoint)
+}
+
+/// The index of a link, if there is one of this name.
+fn index_of(name: &str) -> Option<u32> {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None).ok()?;
+    netdevice::name_to_index(&socket, name).ok()
 }
 
 fn encode(change: &Change<'_>) -> Zeroizing<String> {
@@ -334,6 +347,8 @@ mod tests {
         for (text, expected) in [
             ("192.0.2.1:51820", Some("192.0.2.1:51820")),
             ("[fe80::1%eth0.5]:51820", Some("[fe80::1]:51820")),
+            ("[fe80::1%1]:51820", Some("[fe80::1%1]:51820")),
+            ("[fe80::1%lo]:51820", Some("[fe80::1%1]:51820")),
             ("[2001:db8::1]:1", Some("[2001:db8::1]:1")),
             ("[2001:db8::1:1", None),
             ("host:51820", None),

@@ -48,6 +48,8 @@ pub(super) struct Bench<const N: usize> {
     pub(super) sent: Vec<Sent>,
     /// Openers: where to, how many hops, and their bytes.
     pub(super) openers: Vec<(SocketAddr, Option<u8>, Vec<u8>)>,
+    /// What went out on LANs: by which interface, from and to where, and the bytes.
+    pub(super) lan: Vec<(u32, IpAddr, Option<IpAddr>, Vec<u8>)>,
     /// Which of our addresses each of them leaves from.
     pub(super) opened_from: Vec<Option<IpAddr>>,
     pub(super) events: Vec<Event>,
@@ -92,6 +94,7 @@ impl<const N: usize> Bench<N> {
             seals_with: 0,
             sent: Vec::new(),
             openers: Vec::new(),
+            lan: Vec::new(),
             opened_from: Vec::new(),
             events: Vec::new(),
             stores: 0,
@@ -122,6 +125,7 @@ impl<const N: usize> Bench<N> {
     pub(super) fn forget(&mut self) {
         self.sent.clear();
         self.openers.clear();
+        self.lan.clear();
         self.opened_from.clear();
         self.events.clear();
         self.stores = 0;
@@ -139,6 +143,9 @@ impl<const N: usize> Bench<N> {
                 Some(Output::Opener { from, to, len, hops }) => {
                     self.opened_from.push(from);
                     self.openers.push((to, hops, buffer[..len].to_vec()));
+                }
+                Some(Output::Lan { index, from, to, len }) => {
+                    self.lan.push((index, from, to, buffer[..len].to_vec()));
                 }
                 Some(Output::Peer { key, action }) => self.act(key, action),
                 Some(Output::ReadInterface) => self.read(),
@@ -287,7 +294,11 @@ impl<const N: usize> Bench<N> {
 
     /// WireGuard gets a session with a peer, which says Hello until it is connected.
     pub(super) fn connect(&mut self, n: usize) {
-        let endpoint = self.endpoint_of(n);
+        self.connect_at(n, self.endpoint_of(n));
+    }
+
+    /// The same, seen there.
+    pub(super) fn connect_at(&mut self, n: usize, endpoint: SocketAddr) {
         let shown = self.tunnel.get_mut(&key(n)).expect("the engine has added it");
         shown.reading.endpoint = Some(endpoint);
         shown.reading.rx_bytes += 240;

@@ -3,6 +3,7 @@
 mod bench;
 mod datagrams;
 mod knock;
+mod lan;
 mod mapping;
 mod meeting;
 mod memory;

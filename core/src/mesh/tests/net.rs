@@ -140,6 +140,7 @@ impl Net {
             match output {
                 Output::Datagram { to, len } => self.send(n, to, buffer[..len].to_vec()),
                 Output::Opener { .. } => panic!("nobody has allowed openers"),
+                Output::Lan { .. } => panic!("nobody has a LAN"),
                 Output::Peer { key, action } => self.apply(n, key, action),
                 Output::ReadInterface => self.read(n),
                 Output::Store => {}

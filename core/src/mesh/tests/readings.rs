@@ -10,7 +10,7 @@ use super::{
     key, mesh_address,
 };
 use crate::{
-    Duration, Event, LinkState, Mesh, PeerAction, Reason,
+    CandidateKind, Duration, Event, LinkState, Mesh, PeerAction, Reason,
     limits::{KEEPALIVE_SENDER, WAITING_GRACE},
     record::{Claim, Origin, RecordEndpoint},
     wire::{Hello, Kind},
@@ -180,7 +180,7 @@ fn a_peer_that_roams_is_told() {
     let endpoint = bench.endpoint_of(77);
     bench.tunnel.get_mut(&key(1)).expect("added").reading.endpoint = Some(endpoint);
     bench.advance(Duration::from_secs(6));
-    assert!(bench.has_event(|e| *e == Event::Moved { key: key(1), endpoint }));
+    assert!(bench.has_event(|e| *e == Event::Moved { key: key(1), endpoint, kind: CandidateKind::Roamed }));
     assert!(bench.actions.is_empty());
 }
 
