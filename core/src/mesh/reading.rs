@@ -317,15 +317,15 @@ impl<const PEERS: usize> Mesh<PEERS> {
     }
 }
 
-/// Whether the network covers the address.
+/// Whether the network covers the address. A prefix that is longer than an address is one of all its bits.
 pub(super) fn covers(network: IpAddr, prefix: u8, address: IpAddr) -> bool {
     match (network, address) {
         (IpAddr::V4(n), IpAddr::V4(a)) => {
-            let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+            let mask = u32::MAX.checked_shl(32u32.saturating_sub(prefix.into())).unwrap_or(0);
             n.to_bits() & mask == a.to_bits() & mask
         }
         (IpAddr::V6(n), IpAddr::V6(a)) => {
-            let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+            let mask = u128::MAX.checked_shl(128u32.saturating_sub(prefix.into())).unwrap_or(0);
             n.to_bits() & mask == a.to_bits() & mask
         }
         _ => false,

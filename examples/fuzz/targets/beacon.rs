@@ -18,7 +18,7 @@ use wgautomesh_core::{
 };
 
 const PEERS: usize = 4;
-const PADDING: u8 = 17;
+const PADDING: u8 = 19;
 const ENVELOPE: usize = 42;
 
 fn key(number: u8) -> PublicKey {

@@ -327,3 +327,27 @@ fn after_a_sleep_everybody_is_asked() {
     assert!((1..=2).all(|n| bench.sent_to(n).any(|sent| sent.has(Kind::Hello))));
     assert!((1..=2).all(|n| bench.state(n) == LinkState::Connected), "they have answered");
 }
+
+#[test]
+fn a_prefix_covers_what_it_says_and_one_that_is_too_long_only_itself() {
+    let covers = |network: &str, prefix, address: &str| {
+        super::super::reading::covers(
+            network.parse().expect("an address"),
+            prefix,
+            address.parse().expect("an address"),
+        )
+    };
+    assert!(covers("10.0.0.0", 0, "192.0.2.1") && covers("::", 0, "2001:db8::1"));
+    assert!(covers("10.1.0.0", 16, "10.1.2.3") && !covers("10.1.0.0", 16, "10.2.2.3"));
+    assert!(covers("fe80::", 64, "fe80::1") && !covers("fe80::", 64, "fe80:0:0:1::1"));
+    for prefix in [33, 129, u8::MAX] {
+        assert!(
+            covers("10.1.0.1", prefix, "10.1.0.1") && !covers("10.1.0.1", prefix, "10.1.0.2"),
+            "{prefix}"
+        );
+    }
+    for prefix in [129, u8::MAX] {
+        assert!(covers("fe80::1", prefix, "fe80::1") && !covers("fe80::1", prefix, "fe80::2"), "{prefix}");
+    }
+    assert!(!covers("10.0.0.0", 0, "::"));
+}
