@@ -28,7 +28,7 @@ fi
 # PyPI carries both as wheels. Pinned: zig's command line and libc stubs change between releases.
 zig_version=0.17.1
 zigbuild_version=0.24.0
-# Decodes the firmware's log. From crates.io; its version has to know the format of the defmt that is linked.
+# Decodes the firmware's log. From the Rust registry; its version has to know the format of the defmt that is linked.
 defmt_print_version=1.2.0
 # Runs the fuzz targets.
 cargo_fuzz_version=0.13.2
