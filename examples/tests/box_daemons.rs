@@ -37,7 +37,7 @@ macro_rules! scenarios {
         mod wireguard_go {
             $(#[test]
             fn $name() {
-                if let Some(wireguard) = super::wireguard_go_program() {
+                if let Some(wireguard) = crate::common::wireguard_go_program() {
                     super::$name(wireguard);
                 }
             })+
@@ -54,17 +54,6 @@ scenarios!(
     a_router_that_changes_its_address_is_found_again,
     homes_keep_each_other_while_the_public_node_is_away,
 );
-
-/// Debian's wireguard-go; loudly none where it is not installed.
-fn wireguard_go_program() -> Option<WireGuardKind> {
-    let program = "/usr/bin/wireguard-go";
-    if Path::new(program).exists() {
-        return Some(WireGuardKind::Program(program.into()));
-    }
-    assert!(std::env::var_os("CI").is_none(), "{program} is missing; CI installs it");
-    eprintln!("SKIPPED: {program} is missing (apt-get install wireguard-go)");
-    None
-}
 
 fn three_public_nodes(wireguard: WireGuardKind) {
     connected(MeshConfig { wireguard, publics: 3, homes: 0, ..MeshConfig::default() });

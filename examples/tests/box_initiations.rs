@@ -7,7 +7,6 @@ mod common;
 
 use core::time::Duration;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use common::connected;
@@ -64,7 +63,7 @@ macro_rules! settings {
         mod wireguard_go {
             $(#[test]
             fn $name() {
-                if let Some(wireguard) = super::wireguard_go_program() {
+                if let Some(wireguard) = crate::common::wireguard_go_program() {
                     super::expect_one_initiation(&wireguard, $delay, $traffic);
                 }
             })+
@@ -77,15 +76,4 @@ settings! {
     without_delay_and_with_traffic_from_the_start: 0 ms, early traffic true;
     at_50_ms: 50 ms, early traffic false;
     at_50_ms_and_with_traffic_from_the_start: 50 ms, early traffic true;
-}
-
-/// Debian's wireguard-go; loudly none where it is not installed.
-fn wireguard_go_program() -> Option<WireGuardKind> {
-    let program = "/usr/bin/wireguard-go";
-    if Path::new(program).exists() {
-        return Some(WireGuardKind::Program(program.into()));
-    }
-    assert!(std::env::var_os("CI").is_none(), "{program} is missing; CI installs it");
-    eprintln!("SKIPPED: {program} is missing (apt-get install wireguard-go)");
-    None
 }

@@ -1,10 +1,10 @@
 //! What the tests with the real daemon have in common.
 
 use core::time::Duration;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use wgautomesh_examples::mesh_box::{BoxError, Mesh, MeshConfig, build_daemon};
+use wgautomesh_examples::mesh_box::{BoxError, Mesh, MeshConfig, WireGuardKind, build_daemon};
 
 /// Far above what a mesh needs; a test that waits for it has failed.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
@@ -62,4 +62,16 @@ pub(crate) fn expect_all(mesh: &mut Mesh, what: &str) {
         panic!("{what}: {:?}", outcome.missing());
     }
     println!("{what}: {:.0?}", outcome.time_to_all().unwrap_or_default());
+}
+
+/// Debian's wireguard-go; loudly none where it is not installed.
+#[allow(dead_code, reason = "not every file of tests runs over it")]
+pub(crate) fn wireguard_go_program() -> Option<WireGuardKind> {
+    let program = "/usr/bin/wireguard-go";
+    if Path::new(program).exists() {
+        return Some(WireGuardKind::Program(program.into()));
+    }
+    assert!(std::env::var_os("CI").is_none(), "{program} is missing; CI installs it");
+    eprintln!("SKIPPED: {program} is missing (apt-get install wireguard-go)");
+    None
 }

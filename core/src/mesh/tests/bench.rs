@@ -282,6 +282,16 @@ impl<const N: usize> Bench<N> {
         self.hear(from, |writer| writer.frame(kind, message));
     }
 
+    /// A peer's daemon says goodbye; its WireGuard goes on.
+    pub(super) fn hear_bye(&mut self, from: usize) {
+        self.hear(from, |writer| {
+            let start = writer.len();
+            let begun = writer.begin(Kind::Bye);
+            writer.end(start);
+            begun
+        });
+    }
+
     /// A peer passes on records.
     pub(super) fn hear_records(&mut self, from: usize, entries: &[Entry]) {
         self.hear(from, |writer| {

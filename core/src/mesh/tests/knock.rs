@@ -105,12 +105,7 @@ fn fired(bench: &Bench<4>) -> Vec<Option<SocketAddr>> {
 /// Node 2 says goodbye; its WireGuard goes on.
 fn leave(bench: &mut Bench<4>) {
     bench.answering = vec![1];
-    bench.hear(2, |writer| {
-        let start = writer.len();
-        let begun = writer.begin(Kind::Bye);
-        writer.end(start);
-        begun
-    });
+    bench.hear_bye(2);
     bench.advance(Duration::from_secs(20));
     assert_eq!(bench.state(2), LinkState::Mute);
     bench.forget();

@@ -42,12 +42,7 @@ fn an_introduction_to_a_peer_that_does_not_hear_us_is_followed() {
         let mut bench = Bench::<8>::connected(2, [1, 2]);
         // Its daemon says goodbye, its WireGuard goes on.
         bench.answering = vec![1];
-        bench.hear(2, |writer| {
-            let start = writer.len();
-            let begun = writer.begin(Kind::Bye);
-            writer.end(start);
-            begun
-        });
+        bench.hear_bye(2);
         bench.advance(Duration::from_secs(7));
         assert_eq!(bench.state(2), LinkState::Mute);
         if heard {
