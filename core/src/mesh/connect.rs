@@ -623,7 +623,10 @@ impl<const PEERS: usize> Mesh<PEERS> {
         }
         let Some(peer) = self.peers.get_mut(place) else { return };
         peer.link.asked = 0;
-        if round >= 2 && obstacle.is_some() {
+        // What two have seen of a NAT is certain, and one failed round says that the other side's filter does not forgive it. What
+        // one has seen is a guess, and takes two.
+        let recognised = if obstacle == Some(Reason::EndpointDependentNat) { 1 } else { 2 };
+        if round >= recognised && obstacle.is_some() {
             peer.link.reason = obstacle;
         }
         if self.is_lower(place) {

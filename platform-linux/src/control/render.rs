@@ -128,18 +128,19 @@ fn cells(label: &str, peer: &Peer) -> [String; 6] {
 
 /// Why a peer is not connected: the stable word, which can be looked up, and the sentence.
 fn why(peer: &Peer) -> Option<String> {
+    if peer.state.is_connected() {
+        return None;
+    }
     let via = peer.via.as_deref().map(|via| format!("by way of {}", printable(via)));
-    match (peer.state, &peer.reason, via) {
-        (state, ..) if state.is_connected() => None,
-        (_, None, None) => None,
+    let tried = if peer.state == PeerState::Connecting { "being tried" } else { "last tried" };
+    match (&peer.reason, via) {
         // The word and the sentence would only repeat the state.
-        (PeerState::Connecting, _, Some(via)) => Some(format!("connecting: {via}")),
-        (PeerState::Connecting, Some(reason), None) if reason.id == "connecting" => None,
-        (_, Some(reason), None) => Some(format!("{}: {}", printable(&reason.id), printable(&reason.message))),
-        (_, Some(reason), Some(via)) => {
-            Some(format!("{}: {} (last tried {via})", printable(&reason.id), printable(&reason.message)))
+        (Some(reason), via) if reason.id == "connecting" => via.map(|via| format!("connecting: {via}")),
+        (Some(reason), None) => Some(format!("{}: {}", printable(&reason.id), printable(&reason.message))),
+        (Some(reason), Some(via)) => {
+            Some(format!("{}: {} ({tried} {via})", printable(&reason.id), printable(&reason.message)))
         }
-        (_, None, Some(via)) => Some(format!("last tried {via}")),
+        (None, via) => via.map(|via| format!("{tried} {via}")),
     }
 }
 

@@ -136,6 +136,21 @@ dora      connected   203.0.113.9:51820    configured  12ms   1m12s
     );
 }
 
+/// What stands in the way is said as soon as it is known, not when the last try has failed.
+#[test]
+fn a_known_obstacle_is_shown_while_it_is_tried_once_more() {
+    let mut status = sample();
+    status.peers[2].reason =
+        Some(Reason { id: "endpoint-dependent-nat".into(), message: "cannot be punched".into() });
+    let shown = table(&status);
+    assert!(
+        shown.contains("\n  endpoint-dependent-nat: cannot be punched (being tried by way of dora)\n"),
+        "{shown}"
+    );
+    status.peers[2].state = PeerState::Waiting;
+    assert!(table(&status).contains("(last tried by way of dora)\n"));
+}
+
 #[test]
 fn the_table_of_a_node_that_waits() {
     let mut status = sample();

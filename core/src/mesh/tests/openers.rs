@@ -280,46 +280,54 @@ fn no_attempt_is_without_an_opener() {
     assert_eq!(targets.len(), PEERS);
 }
 
-/// How long until it is said that NATs are in the way, and how, when we and the peer are behind such.
-fn obstacle(ours: NatClass, theirs: NatClass) -> (u64, Option<Reason>) {
+/// After which round, and how long until it is said that NATs are in the way, and how, when we and the peer are behind such.
+fn obstacle(ours: NatClass, theirs: NatClass) -> (u8, u64, Option<Reason>) {
     let mut bench = introduced();
     bench.mesh.own.claim.set_nats(ours, NatClass::Unknown);
     let mut entry = record(2, 1, 2, "203.0.113.78:51820");
     entry.claim.set_nats(theirs, NatClass::Unknown);
     bench.hear_records(1, &[entry]);
     let start = bench.now;
+    let mut rounds = 0;
     for _ in 0..200 {
         let asked = bench.sent_to(1).find_map(|sent| sent.first::<wire::IntroReq>(Kind::IntroReq));
         bench.forget();
         if let Some(asked) = asked {
             let role = if asked.round % 2 == 1 { Role::Open } else { Role::Initiate };
             let attempt = [9, 9, asked.round, 1];
-            bench.hear_one(1, Kind::Intro, &Intro { attempt, round: asked.round, ..intro(role) });
+            // As with 50 ms from any node to any other.
+            bench.hear_one(
+                1,
+                Kind::Intro,
+                &Intro { attempt, round: asked.round, rtt_ms: 200, ..intro(role) },
+            );
+            rounds = asked.round;
         }
         // Nobody else's measurements change what we are.
         bench.mesh.own.claim.set_nats(ours, NatClass::Unknown);
         bench.advance(Duration::from_millis(50));
         let reason = bench.reason(2);
         if !matches!(reason, Some(Reason::Connecting) | None) {
-            return ((bench.now - start).as_millis(), reason);
+            return (rounds, (bench.now - start).as_millis(), reason);
         }
     }
-    (u64::MAX, bench.reason(2))
+    (rounds, u64::MAX, bench.reason(2))
 }
 
 #[test]
 fn nats_that_cannot_be_punched_are_recognised() {
     use NatClass::{EndpointDependent, EndpointIndependent, Open, Translated};
-    for (ours, theirs, expected, within) in [
-        (EndpointIndependent, EndpointDependent, Reason::EndpointDependentNat, 3000),
-        (EndpointDependent, EndpointDependent, Reason::EndpointDependentNat, 3000),
-        (EndpointDependent, Translated, Reason::EndpointDependentNat, 3000),
-        (Translated, EndpointIndependent, Reason::PerhapsEndpointDependentNat, 5000),
-        (EndpointIndependent, EndpointIndependent, Reason::NoAnswer, 8000),
-        (EndpointDependent, Open, Reason::NoAnswer, 8000),
+    for (ours, theirs, expected, rounds, within) in [
+        (EndpointIndependent, EndpointDependent, Reason::EndpointDependentNat, 1, 2000),
+        (EndpointDependent, EndpointDependent, Reason::EndpointDependentNat, 1, 2000),
+        (EndpointDependent, Translated, Reason::EndpointDependentNat, 1, 2000),
+        (Translated, EndpointIndependent, Reason::PerhapsEndpointDependentNat, 2, 4000),
+        (EndpointIndependent, EndpointIndependent, Reason::NoAnswer, 4, 8000),
+        (EndpointDependent, Open, Reason::NoAnswer, 4, 8000),
     ] {
-        let (after, reason) = obstacle(ours, theirs);
+        let (round, after, reason) = obstacle(ours, theirs);
         assert_eq!(reason, Some(expected), "{ours:?} and {theirs:?}");
+        assert_eq!(round, rounds, "{ours:?} and {theirs:?}");
         assert!(after <= within, "{ours:?} and {theirs:?}: after {after} ms");
     }
 }
