@@ -331,3 +331,27 @@ fn nats_that_cannot_be_punched_are_recognised() {
         assert!(after <= within, "{ours:?} and {theirs:?}: after {after} ms");
     }
 }
+
+/// The two sides' rounds do not end at the same instant, and whoever is first asks for the next.
+#[test]
+fn a_round_that_the_other_side_has_ended_counts_as_failed() {
+    for (theirs, expected) in [
+        (
+            NatClass::EndpointDependent,
+            [Reason::Connecting, Reason::EndpointDependentNat, Reason::EndpointDependentNat],
+        ),
+        (NatClass::Translated, [Reason::Connecting, Reason::Connecting, Reason::PerhapsEndpointDependentNat]),
+    ] {
+        let mut bench = introduced();
+        bench.mesh.own.claim.set_nats(NatClass::EndpointIndependent, NatClass::Unknown);
+        let mut entry = record(2, 1, 2, "203.0.113.78:51820");
+        entry.claim.set_nats(theirs, NatClass::Unknown);
+        bench.hear_records(1, &[entry]);
+        for (round, reason) in (1..).zip(expected) {
+            let attempt = [9, 9, round, 1];
+            bench.hear_one(1, Kind::Intro, &Intro { attempt, round, ..intro(Role::Open) });
+            assert_eq!(bench.reason(2), Some(reason), "{theirs:?}, as round {round} begins");
+            bench.advance(Duration::from_millis(200));
+        }
+    }
+}
