@@ -653,6 +653,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 return None;
             } else if either(NatClass::EndpointDependent) {
                 obstacle = obstacle.or(Some(Reason::EndpointDependentNat));
+            } else if self.same_public_address_of(place, v4) {
+                obstacle = Some(Reason::NoHairpin);
             } else if either(NatClass::Translated) {
                 obstacle = Some(Reason::PerhapsEndpointDependentNat);
             } else {
@@ -666,7 +668,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
     fn recognise_obstacle(&mut self, place: Place, failed: u8) {
         let obstacle = self.obstacle(place);
         // What two have seen of a NAT is certain, and one failed round says that the other side's filter does not forgive it.
-        // What one has seen is a guess, and takes two.
+        // What one has seen is a guess, and takes two; behind one NAT there is more than one way to try.
         let needed = if obstacle == Some(Reason::EndpointDependentNat) { 1 } else { 2 };
         if let Some(peer) = self.peers.get_mut(place)
             && obstacle.is_some()

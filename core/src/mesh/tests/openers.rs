@@ -12,6 +12,7 @@ use super::{
 use crate::{
     Duration, LinkState, NatClass, OPENER_MAGIC, PeerAction, Reason,
     limits::{OPENER_TIMES, OPENER_WINDOW, OPENERS_PER_SECOND, SERIES_PER_WINDOW},
+    record::{Origin, RecordEndpoint},
     seal,
     testing::at,
     wire::{self, Intro, Kind, Opener, Reader, Role},
@@ -280,10 +281,15 @@ fn no_attempt_is_without_an_opener() {
     assert_eq!(targets.len(), PEERS);
 }
 
-/// After which round, and how long until it is said that NATs are in the way, and how, when we and the peer are behind such.
-fn obstacle(ours: NatClass, theirs: NatClass) -> (u8, u64, Option<Reason>) {
+/// After which round, and how long until it is said that NATs are in the way, and how, when we and the peer are behind such; or both
+/// behind one.
+fn obstacle(ours: NatClass, theirs: NatClass, one: bool) -> (u8, u64, Option<Reason>) {
     let mut bench = introduced();
     bench.mesh.own.claim.set_nats(ours, NatClass::Unknown);
+    if one {
+        let reflexive = RecordEndpoint::new(Origin::Reflexive, at("203.0.113.77:1234"));
+        bench.mesh.own.claim.endpoints.push(reflexive).expect("room");
+    }
     let mut entry = record(2, 1, 2, "203.0.113.78:51820");
     entry.claim.set_nats(theirs, NatClass::Unknown);
     bench.hear_records(1, &[entry]);
@@ -317,18 +323,22 @@ fn obstacle(ours: NatClass, theirs: NatClass) -> (u8, u64, Option<Reason>) {
 #[test]
 fn nats_that_cannot_be_punched_are_recognised() {
     use NatClass::{EndpointDependent, EndpointIndependent, Open, Translated};
-    for (ours, theirs, expected, rounds, within) in [
-        (EndpointIndependent, EndpointDependent, Reason::EndpointDependentNat, 1, 2000),
-        (EndpointDependent, EndpointDependent, Reason::EndpointDependentNat, 1, 2000),
-        (EndpointDependent, Translated, Reason::EndpointDependentNat, 1, 2000),
-        (Translated, EndpointIndependent, Reason::PerhapsEndpointDependentNat, 2, 4000),
-        (EndpointIndependent, EndpointIndependent, Reason::NoAnswer, 4, 8000),
-        (EndpointDependent, Open, Reason::NoAnswer, 4, 8000),
+    for (ours, theirs, one, expected, rounds, within) in [
+        (EndpointIndependent, EndpointDependent, false, Reason::EndpointDependentNat, 1, 2000),
+        (EndpointDependent, EndpointDependent, false, Reason::EndpointDependentNat, 1, 2000),
+        (EndpointDependent, Translated, false, Reason::EndpointDependentNat, 1, 2000),
+        (Translated, EndpointIndependent, false, Reason::PerhapsEndpointDependentNat, 2, 4000),
+        (EndpointIndependent, EndpointIndependent, true, Reason::NoHairpin, 2, 4000),
+        (Translated, EndpointIndependent, true, Reason::NoHairpin, 2, 4000),
+        (EndpointDependent, EndpointIndependent, true, Reason::EndpointDependentNat, 1, 2000),
+        (EndpointIndependent, EndpointIndependent, false, Reason::NoAnswer, 4, 8000),
+        (EndpointDependent, Open, false, Reason::NoAnswer, 4, 8000),
     ] {
-        let (round, after, reason) = obstacle(ours, theirs);
-        assert_eq!(reason, Some(expected), "{ours:?} and {theirs:?}");
-        assert_eq!(round, rounds, "{ours:?} and {theirs:?}");
-        assert!(after <= within, "{ours:?} and {theirs:?}: after {after} ms");
+        let case = std::format!("{ours:?} and {theirs:?}{}", if one { ", behind one" } else { "" });
+        let (round, after, reason) = obstacle(ours, theirs, one);
+        assert_eq!(reason, Some(expected), "{case}");
+        assert_eq!(round, rounds, "{case}");
+        assert!(after <= within, "{case}: after {after} ms");
     }
 }
 
