@@ -23,6 +23,8 @@ pub(crate) enum Error {
     Elf(&'static str),
     /// The secret key cannot be used.
     Key(PathBuf, &'static str),
+    /// The key makes no signature, which only an impossible hash can bring about.
+    Signature,
 }
 
 impl fmt::Display for Error {
@@ -38,6 +40,7 @@ impl fmt::Display for Error {
             Self::Unpackable(path, why) => write!(f, "{}: {why}", path.display()),
             Self::Elf(why) => write!(f, "the program that was built: {why}"),
             Self::Key(path, why) => write!(f, "{}: {why}", path.display()),
+            Self::Signature => f.write_str("the key makes no signature of this index"),
         }
     }
 }

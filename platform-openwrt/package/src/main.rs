@@ -1,13 +1,16 @@
 //! Builds the packages for OpenWrt routers, and a feed of them. [`USAGE`] says how.
 //!
 //! ```text
-//! compile ──► strip ──► package ──► ipk ──► feed ──► usign
-//! the static  what only the tree    as opkg  the      signs
-//! binary      debuggers and scripts wants it index    the index
+//! compile ──► strip ──► package ──► ipk, apk ──► feed ──► usign, apk_key
+//! the static  what only the tree    as opkg and  the      sign the
+//! binary      debuggers and scripts apk want it  indexes  indexes
 //! ```
 //!
 //! The same sources make the same bytes, wherever they lie and whenever it is done.
 
+mod adb;
+mod apk;
+mod apk_key;
 mod arch;
 mod archive;
 mod compile;
@@ -39,7 +42,8 @@ Usage: openwrt-package --arch ARCH|all [OPTIONS]
                    (opkg print-architecture, on a router, says which it wants)
   --out DIR        where to put them, in a folder for each ARCH
                    [default: target/openwrt]
-  --key FILE       sign the feeds with this secret key of signify or usign
+  --key FILE       sign the feed for opkg with this key of signify or usign
+  --apk-key FILE   sign the feed for apk with this key of OpenSSL
   --release N      the packages' release [default: 1]
   --binary FILE    pack this program and build none
   --source DIR     what else is packed [default: platform-openwrt]
@@ -56,6 +60,7 @@ struct Options {
     arches: Vec<&'static Arch>,
     out: PathBuf,
     key: Option<PathBuf>,
+    apk_key: Option<PathBuf>,
     release: u32,
     binary: Option<PathBuf>,
     source: PathBuf,
@@ -92,6 +97,7 @@ fn parse(
         arches: Vec::new(),
         out: workspace().join("target/openwrt"),
         key: None,
+        apk_key: None,
         release: 1,
         binary: None,
         source: workspace().join("platform-openwrt"),
@@ -110,6 +116,7 @@ fn parse(
             }
             Long("out") => options.out = parser.value()?.into(),
             Long("key") => options.key = Some(parser.value()?.into()),
+            Long("apk-key") => options.apk_key = Some(parser.value()?.into()),
             Long("release") => options.release = parser.value()?.parse()?,
             Long("binary") => options.binary = Some(parser.value()?.into()),
             Long("source") => options.source = parser.value()?.into(),
@@ -126,8 +133,11 @@ fn parse(
 }
 
 fn run(options: &Options) -> Result<(), Error> {
-    // What can be wrong with it is known before a long build.
-    let key = options.key.as_deref().map(usign::SecretKey::read).transpose()?;
+    // What can be wrong with them is known before a long build.
+    let keys = feed::Keys {
+        usign: options.key.as_deref().map(usign::SecretKey::read).transpose()?,
+        apk: options.apk_key.as_deref().map(apk_key::SecretKey::read).transpose()?,
+    };
     let release = Release { number: options.release, epoch: epoch()? };
     let luci = package::luci(&options.source.join("luci"), release)?;
     if luci.is_none() {
@@ -151,18 +161,22 @@ fn run(options: &Options) -> Result<(), Error> {
         for package in [Some(&daemon), luci.as_ref()].into_iter().flatten() {
             add(package, &folder, &mut index)?;
         }
-        index.write(&folder, key.as_ref())?;
+        index.write(&folder, &keys)?;
     }
     Ok(())
 }
 
-/// Writes a package into the folder of a feed and its entry into the feed's index.
+/// Writes a package into the folder of a feed, in both formats, and its entries into the feed's indexes.
 fn add(package: &Package, folder: &Path, index: &mut feed::Index) -> Result<(), Error> {
-    let built = ipk::build(package)?;
-    let path = folder.join(&built.file_name);
-    fs::write(&path, &built.bytes).at(&path)?;
-    println!("{}: {} bytes, installed {}", path.display(), built.bytes.len(), package.tree.size());
-    index.add(&built);
+    let ipk = ipk::build(package)?;
+    let apk = apk::build(package)?;
+    for (name, bytes) in [(&ipk.file_name, &ipk.bytes), (&apk.file_name, &apk.bytes)] {
+        let path = folder.join(name);
+        fs::write(&path, bytes).at(&path)?;
+        println!("{}: {} bytes, installed {}", path.display(), bytes.len(), package.tree.size());
+    }
+    index.add_ipk(&ipk);
+    index.add_apk(apk);
     Ok(())
 }
 

@@ -8,18 +8,9 @@ use std::{
     process::Command,
 };
 
-use common::{Folder, finished, is_there, platform, stdout};
+use common::{EPOCH, Folder, PROGRAM, finished, is_there, packager, platform, source, stdout};
 
-const EPOCH: &str = "1764000000";
-/// Stands in for the daemon: some text that does not compress to nothing.
-const PROGRAM: &[u8] = include_bytes!("package.rs");
 const FILE: &str = concat!("wgautomesh_", env!("CARGO_PKG_VERSION"), "-r1_mipsel_24kc.ipk");
-
-fn packager() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_openwrt-package"));
-    command.env("SOURCE_DATE_EPOCH", EPOCH);
-    command
-}
 
 /// Packs, and gives the folder of the feed.
 fn pack(folder: &Folder, source: &Path) -> PathBuf {
@@ -30,19 +21,6 @@ fn pack(folder: &Folder, source: &Path) -> PathBuf {
     command.args(["--arch", "mipsel_24kc", "--binary"]).arg(program).arg("--out").arg(&out);
     stdout(command.arg("--source").arg(source).arg("--key").arg(key));
     out.join("mipsel_24kc")
-}
-
-/// A copy of what is packed, and of a web interface if there is to be one.
-fn source(folder: &Folder, with_luci: bool) -> PathBuf {
-    let source = folder.path().join("source");
-    fs::create_dir_all(&source).unwrap();
-    stdout(Command::new("cp").arg("-r").arg(platform().join("files")).arg(&source));
-    if with_luci {
-        folder.write("source/luci/htdocs/luci-static/resources/view/wgautomesh/status.js", "'use strict';\n");
-        folder.write("source/luci/root/usr/share/luci/menu.d/luci-app-wgautomesh.json", "{}\n");
-        folder.write("source/luci/Makefile", "# not packed\n");
-    }
-    source
 }
 
 fn read(ipk: &Path, arguments: &[&str]) -> String {
@@ -187,7 +165,12 @@ fn the_same_bytes_from_another_folder_at_another_time() {
         names
     };
     let luci = concat!("luci-app-wgautomesh_", env!("CARGO_PKG_VERSION"), "-r1_all.ipk");
-    assert_eq!(names(&first), ["Packages", "Packages.gz", "Packages.sig", luci, FILE]);
+    let apk = concat!("wgautomesh-", env!("CARGO_PKG_VERSION"), "-r1.apk");
+    let luci_apk = concat!("luci-app-wgautomesh-", env!("CARGO_PKG_VERSION"), "-r1.apk");
+    assert_eq!(
+        names(&first),
+        ["Packages", "Packages.gz", "Packages.sig", luci_apk, luci, "packages.adb", apk, FILE]
+    );
     assert_eq!(names(&first), names(&second));
     for name in names(&first) {
         let (one, other) = (fs::read(first.join(&name)).unwrap(), fs::read(second.join(&name)).unwrap());
@@ -235,7 +218,7 @@ fn the_web_interface_is_laid_out_as_luci_s_own() {
     command.args(["--arch", "x86_64", "--binary"]).arg(without.write("program", PROGRAM));
     command.arg("--source").arg(source(&without, false)).arg("--out").arg(without.path().join("out"));
     assert!(stdout(&mut command).contains("luci-app-wgautomesh: skipped, there is no "));
-    assert_eq!(fs::read_dir(without.path().join("out/x86_64")).unwrap().count(), 3);
+    assert_eq!(fs::read_dir(without.path().join("out/x86_64")).unwrap().count(), 5);
 }
 
 #[test]
@@ -314,6 +297,8 @@ fn what_cannot_be_is_refused_in_words() {
     let key = ["--arch", "x86_64", "--binary", program, "--key", program];
     assert!(complaint(&key, 1).contains("no key of signify") || complaint(&key, 1).contains("not as long"));
     assert!(complaint(&["--arch", "x86_64", "--binary", "/nowhere"], 1).contains("/nowhere: "));
+    let key = ["--arch", "x86_64", "--binary", program, "--apk-key", program];
+    assert!(complaint(&key, 1).contains("no key that apk can use"));
     let nothing = ["--arch", "x86_64", "--binary", program, "--source", "/nowhere"];
     assert!(complaint(&nothing, 1).contains("/nowhere/files: "));
 

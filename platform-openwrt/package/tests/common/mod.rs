@@ -1,4 +1,5 @@
 //! For the tests of what is packed: folders of their own, and the programs of other people that judge it.
+#![allow(dead_code, reason = "no test needs all of it")]
 
 use std::{
     fs,
@@ -6,8 +7,32 @@ use std::{
     process::{Command, Output},
 };
 
+/// The time stamp of what is packed.
+pub(crate) const EPOCH: &str = "1764000000";
+/// Stands in for the daemon: some text that does not compress to nothing.
+pub(crate) const PROGRAM: &[u8] = include_bytes!("../package.rs");
+
+/// The program under test.
+pub(crate) fn packager() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_openwrt-package"));
+    command.env("SOURCE_DATE_EPOCH", EPOCH);
+    command
+}
+
+/// A copy of what is packed, and of a web interface if there is to be one.
+pub(crate) fn source(folder: &Folder, with_luci: bool) -> PathBuf {
+    let source = folder.path().join("source");
+    fs::create_dir_all(&source).unwrap();
+    stdout(Command::new("cp").arg("-r").arg(platform().join("files")).arg(&source));
+    if with_luci {
+        folder.write("source/luci/htdocs/luci-static/resources/view/wgautomesh/status.js", "'use strict';\n");
+        folder.write("source/luci/root/usr/share/luci/menu.d/luci-app-wgautomesh.json", "{}\n");
+        folder.write("source/luci/Makefile", "# not packed\n");
+    }
+    source
+}
+
 /// The folder with all that is packed.
-#[allow(dead_code, reason = "not every test needs it")]
 pub(crate) fn platform() -> &'static Path {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here)
@@ -29,7 +54,6 @@ impl Folder {
     }
 
     /// Writes a file, and the folders on the way to it.
-    #[allow(dead_code, reason = "not every test needs it")]
     pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.0.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
