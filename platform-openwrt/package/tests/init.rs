@@ -135,7 +135,7 @@ fn one_mesh_is_one_process() {
     let calls = router.init("start");
     let expected = "\
 procd_open_instance 'home'
-procd_set_param 'command' '/usr/bin/wgautomesh' 'run' '--mesh' 'home'
+procd_set_param 'command' '/usr/bin/wgautomesh' 'run' 'home'
 procd_set_param 'env' 'WGAUTOMESH_RUNTIME_DIR=/var/run/wgautomesh'
 procd_set_param 'file' '/etc/config/wgautomesh'
 procd_append_param 'file' '/etc/config/network'
@@ -221,7 +221,7 @@ fn two_meshes_are_two_processes() {
 
     assert_eq!(
         of(work, "procd_set_param 'command'"),
-        ["procd_set_param 'command' '/usr/bin/wgautomesh' 'run' '--mesh' 'work'"]
+        ["procd_set_param 'command' '/usr/bin/wgautomesh' 'run' 'work'"]
     );
     // Its own peers do not come from the network's configuration, but its secret from a file.
     assert_eq!(of(work, "procd_append_param"), ["procd_append_param 'file' '/etc/secrets/work'"]);
