@@ -19,22 +19,26 @@ const PROFILE: &str = "small";
 /// Where `.ci/install` puts cargo-zigbuild and zig, in the user's folder for caches.
 const INSTALLED: &str = "wgautomesh-ci/tools";
 
-/// Builds, and gives the program's bytes.
-pub(crate) fn compile(arch: &Arch, workspace: &Path) -> Result<Vec<u8>, Error> {
+/// Builds, with UPnP or without, and gives the program's bytes.
+pub(crate) fn compile(arch: &Arch, workspace: &Path, upnp: bool) -> Result<Vec<u8>, Error> {
     let compiler = Compiler::find()?;
     let zigbuild = Zigbuild::find()?;
-    let target_dir = workspace.join("target/openwrt-build");
+    // Another compiler's than the one that runs us, so a folder of its own.
+    let target_dir = match env::var_os("CARGO_TARGET_DIR") {
+        Some(folder) => PathBuf::from(folder).join("openwrt-build"),
+        None => workspace.join("target/openwrt-build"),
+    };
     println!("{}: building for {} with {}", arch.name, arch.triple, compiler.rustc.display());
 
     let mut command = Command::new(&zigbuild.program);
     command
         .current_dir(workspace)
         .args(["zigbuild", "--locked", "--package", PACKAGE, "--bin", PACKAGE])
-        .args(["--features", "wgautomesh/upnp"])
+        .args(["--features", if upnp { "wgautomesh/upnp" } else { "" }])
         .args(["--profile", PROFILE, "--target", arch.triple, "--target-dir"])
         .arg(&target_dir)
         .args(["-Z", "build-std=std,panic_abort", "-Z", "build-std-features=optimize_for_size"])
-        .env("RUSTFLAGS", flags(arch, workspace, &compiler))
+        .env("RUSTFLAGS", flags(arch, &compiler))
         // Building a standard library is unstable.
         .env("RUSTC_BOOTSTRAP", "1")
         .env("RUSTC", &compiler.rustc)
@@ -64,16 +68,14 @@ pub(crate) fn output(command: &mut Command) -> Result<String, Error> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-fn flags(arch: &Arch, workspace: &Path, compiler: &Compiler) -> String {
+fn flags(arch: &Arch, compiler: &Compiler) -> String {
     let mut flags = arch.flags.join(" ");
     // Tables for unwinding are of no use to a program that aborts on a panic, and are a tenth of it.
     flags.push_str(" -C force-unwind-tables=no");
-    // Messages of panics have paths in them, which are to be the same wherever it is built.
+    // Messages of panics have paths in them, which are to be the same on every machine. Those of this workspace are relative.
     let home = env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| env::home_dir().map(|home| home.join(".cargo")));
-    for (path, name) in
-        [(Some(workspace), "."), (home.as_deref(), "cargo"), (Some(&*compiler.sources), "std")]
-    {
+    for (path, name) in [(home.as_deref(), "cargo"), (Some(&*compiler.sources), "std")] {
         if let Some(path) = path {
             flags.push_str(&format!(" --remap-path-prefix={}={name}", path.display()));
         }

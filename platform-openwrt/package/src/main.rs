@@ -46,6 +46,8 @@ Usage: openwrt-package --arch ARCH|all [OPTIONS]
   --apk-key FILE   sign the feed for apk with this key of OpenSSL
   --release N      the packages' release [default: 1]
   --binary FILE    pack this program and build none
+  --no-upnp        build a smaller program, which asks gateways for port
+                   mappings by PCP and NAT-PMP only
   --source DIR     what else is packed [default: platform-openwrt]
   -h, --help       print this
 
@@ -63,6 +65,7 @@ struct Options {
     apk_key: Option<PathBuf>,
     release: u32,
     binary: Option<PathBuf>,
+    upnp: bool,
     source: PathBuf,
 }
 
@@ -100,6 +103,7 @@ fn parse(
         apk_key: None,
         release: 1,
         binary: None,
+        upnp: true,
         source: workspace().join("platform-openwrt"),
     };
     let mut parser = lexopt::Parser::from_iter(args);
@@ -119,6 +123,7 @@ fn parse(
             Long("apk-key") => options.apk_key = Some(parser.value()?.into()),
             Long("release") => options.release = parser.value()?.parse()?,
             Long("binary") => options.binary = Some(parser.value()?.into()),
+            Long("no-upnp") => options.upnp = false,
             Long("source") => options.source = parser.value()?.into(),
             other => return Err(other.unexpected()),
         }
@@ -147,7 +152,7 @@ fn run(options: &Options) -> Result<(), Error> {
     for arch in &options.arches {
         let program = match &options.binary {
             Some(path) => fs::read(path).at(path)?,
-            None => strip::strip(compile::compile(arch, workspace())?)?,
+            None => strip::strip(compile::compile(arch, workspace(), options.upnp)?)?,
         };
         let folder = options.out.join(arch.name);
         // An index is of all that lies there: nothing of an older version may be left.
