@@ -404,8 +404,7 @@ fn reason(status: &Value, key: &str) -> Option<String> {
     let peers = status["peers"].as_array()?;
     let peer = peers.iter().find(|peer| peer["key"] == key)?;
     let id = peer["reason"]["id"].as_str()?;
-    let said = peer["state"] == "waiting" || peer["state"] == "connecting";
-    (said && !UNEXPLAINED.contains(&id)).then(|| id.to_owned())
+    (peer["state"] != "connected" && !UNEXPLAINED.contains(&id)).then(|| id.to_owned())
 }
 
 #[cfg(test)]
