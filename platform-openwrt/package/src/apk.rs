@@ -29,6 +29,7 @@ pub(crate) struct Info {
     version: String,
     description: String,
     arch: &'static str,
+    license: &'static str,
     depends: Vec<&'static str>,
     installed: u32,
     /// What its values hash to: by that an index vouches for the whole package.
@@ -60,6 +61,7 @@ fn write(package: &Package, file_name: String) -> io::Result<Apk> {
         // As on one line: apk's lists have no more.
         description: package.description.replace('\n', " "),
         arch: if package.arch == "all" { "noarch" } else { package.arch },
+        license: package.license,
         depends: package.depends.to_vec(),
         installed: folders.values().flatten().map(|(_, file)| blocks(file)).sum::<usize>() as u32,
         identity: [0; 32],
@@ -116,7 +118,7 @@ impl Info {
             hashes,
             text(&self.description),
             text(self.arch),
-            text(env!("CARGO_PKG_LICENSE")),
+            text(self.license),
             text(self.name),
             text("the wgautomesh developers"),
             Value::NULL, // address

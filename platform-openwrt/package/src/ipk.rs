@@ -103,7 +103,7 @@ fn fields(package: &Package, installed: usize) -> String {
         name = package.name,
         version = package.version(),
         depends = package.depends.join(", "),
-        license = env!("CARGO_PKG_LICENSE"),
+        license = package.license,
         section = package.section,
         epoch = package.release.epoch,
         arch = package.arch,

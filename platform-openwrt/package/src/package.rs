@@ -24,6 +24,8 @@ pub(crate) struct Package {
     pub(crate) release: Release,
     /// The packages it needs.
     pub(crate) depends: &'static [&'static str],
+    /// The terms it is under, as an SPDX expression.
+    pub(crate) license: &'static str,
     /// The menu it is shown in.
     pub(crate) section: &'static str,
     /// What it is for, a line or more.
@@ -40,6 +42,9 @@ impl Package {
         format!("{}-r{}", env!("CARGO_PKG_VERSION"), self.release.number)
     }
 }
+
+/// The program has two libraries in it that have terms of their own: wireguard-control and, for UPnP, attohttpc.
+const LICENSE_OF_THE_PROGRAM: &str = "(MIT OR Apache-2.0) AND LGPL-2.1-or-later AND MPL-2.0";
 
 /// rpcd looks for plugins and access lists only when it is started or reloaded.
 const RELOAD_RPCD: &str = "\
@@ -73,6 +78,7 @@ pub(crate) fn daemon(
         release,
         // It brings the kernel's module, and the protocol of /etc/config/network.
         depends: &["wireguard-tools"],
+        license: LICENSE_OF_THE_PROGRAM,
         section: "net",
         description: "Turns WireGuard interfaces into a full mesh\n\
                       Nodes tell each other, inside the tunnels, where they see one another. Two nodes\n\
@@ -92,6 +98,7 @@ pub(crate) fn luci(folder: &Path, release: Release) -> Result<Option<Package>, E
         arch: "all",
         release,
         depends: &["luci-base", "wgautomesh"],
+        license: env!("CARGO_PKG_LICENSE"),
         section: "luci",
         description: "LuCI support for wgautomesh\n\
                       Shows the peers of a WireGuard mesh, how each is reached, and configures the mesh.",
