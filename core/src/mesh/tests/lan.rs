@@ -510,3 +510,28 @@ fn a_session_moved_by_the_other_side_is_on_the_lan_as_well() {
     assert!(bench.has_event(|e| *e == moved), "{:?}", bench.events);
     assert!(bench.sent_to(1).any(|sent| sent.first::<Hello>(Kind::Hello).is_some()));
 }
+
+/// We leave the LAN, and whoever is still there reaches us from elsewhere before we have given it up.
+#[test]
+fn who_reaches_us_from_elsewhere_is_not_said_to_be_on_the_lan() {
+    let mut bench = on_a_lan([1]);
+    bench.tunnel.get_mut(&key(1)).expect("added").reading.endpoint = Some(endpoint(THERE));
+    bench.read();
+    bench.poll();
+    assert_eq!(kind_of(&bench, 1), Some(CandidateKind::Lan));
+    bench.answering.clear();
+    bench.mesh.handle_lan_links(bench.now, &[]);
+    bench.mesh.handle_local_addresses(bench.now, &[ip4(198, 51, 100, 2)]);
+    bench.advance(Duration::from_millis(50));
+    assert_eq!(bench.state(1), LinkState::Probing);
+    bench.forget();
+    let elsewhere = bench.endpoint_of(1);
+    let shown = &mut bench.tunnel.get_mut(&key(1)).expect("added").reading;
+    (shown.endpoint, shown.rx_bytes) = (Some(elsewhere), shown.rx_bytes + 96);
+    bench.read();
+    bench.answering.push(1);
+    bench.advance(Duration::from_secs(1));
+    assert_eq!((bench.state(1), kind_of(&bench, 1)), (LinkState::Connected, Some(CandidateKind::Roamed)));
+    let moved = Event::Moved { key: key(1), endpoint: elsewhere, kind: CandidateKind::Roamed };
+    assert!(bench.has_event(|e| *e == moved), "{:?}", bench.events);
+}
