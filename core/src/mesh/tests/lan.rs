@@ -5,7 +5,11 @@ extern crate std;
 use core::net::{IpAddr, SocketAddr};
 use std::{format, vec::Vec};
 
-use super::{PORT, bench::Bench, key};
+use super::{
+    PORT,
+    bench::{Bench, intro},
+    key,
+};
 use crate::{
     ActionError, CandidateKind, Duration, Event, LanLink, LinkState, OPENER_MAGIC, Output, PeerAction,
     limits::{
@@ -14,7 +18,7 @@ use crate::{
     },
     seal,
     testing::Dry,
-    wire::{self, Hello, Kind, LanBeacon, LanChallenge, LanProof, Reader},
+    wire::{self, Hello, Kind, LanBeacon, LanChallenge, LanProof, Reader, Role},
 };
 
 const ETH: u32 = 3;
@@ -534,4 +538,29 @@ fn who_reaches_us_from_elsewhere_is_not_said_to_be_on_the_lan() {
     assert_eq!((bench.state(1), kind_of(&bench, 1)), (LinkState::Connected, Some(CandidateKind::Roamed)));
     let moved = Event::Moved { key: key(1), endpoint: elsewhere, kind: CandidateKind::Roamed };
     assert!(bench.has_event(|e| *e == moved), "{:?}", bench.events);
+}
+
+/// The same after we have given it up: it is introduced to us, and comes.
+#[test]
+fn who_was_on_the_lan_and_is_met_elsewhere_is_not_said_to_be_there() {
+    let mut bench = on_a_lan([2]);
+    bench.mesh.allow_openers(bench.now, true);
+    hear(&mut bench, 1, THERE);
+    bench.advance(Duration::from_millis(300));
+    bench.connect_at(1, endpoint(THERE));
+    assert_eq!(kind_of(&bench, 1), Some(CandidateKind::Lan));
+    bench.answering.retain(|n| *n != 1);
+    bench.mesh.handle_lan_links(bench.now, &[]);
+    bench.mesh.handle_local_addresses(bench.now, &[ip4(198, 51, 100, 2)]);
+    bench.advance(Duration::from_secs(5));
+    assert_ne!(bench.state(1), LinkState::Connected);
+    let elsewhere = bench.endpoint_of(1);
+    bench.hear_one(2, Kind::Intro, &intro(1, Role::Open, elsewhere.into()));
+    bench.advance(Duration::from_millis(10));
+    bench.forget();
+    bench.connect_at(1, elsewhere);
+    bench.advance(Duration::from_secs(10));
+    assert_eq!(kind_of(&bench, 1), Some(CandidateKind::Roamed), "{:?}", bench.events);
+    let lan = |e: &Event| matches!(e, Event::Connected { kind: CandidateKind::Lan, .. });
+    assert!(!bench.has_event(lan), "{:?}", bench.events);
 }
