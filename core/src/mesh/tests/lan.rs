@@ -13,8 +13,8 @@ use super::{
 use crate::{
     ActionError, CandidateKind, Duration, Event, LanLink, LinkState, OPENER_MAGIC, Output, PeerAction,
     limits::{
-        LAN_BAR, LAN_CHALLENGES_PER_SECOND, LAN_DATAGRAM, LAN_LIFETIME, LAN_PACKETS_PER_SECOND, LAN_STEADY,
-        LAN_TRIAL, MAX_DATAGRAM, MAX_LAN_LINKS, MAX_LAN_SIGHTINGS,
+        LAN_BAR, LAN_CHALLENGES_PER_SECOND, LAN_DATAGRAM, LAN_LIFETIME, LAN_PACKETS_PER_SECOND, LAN_REST,
+        LAN_STEADY, LAN_TRIAL, MAX_DATAGRAM, MAX_LAN_LINKS, MAX_LAN_SIGHTINGS,
     },
     seal,
     testing::Dry,
@@ -563,4 +563,45 @@ fn who_was_on_the_lan_and_is_met_elsewhere_is_not_said_to_be_there() {
     assert_eq!(kind_of(&bench, 1), Some(CandidateKind::Roamed), "{:?}", bench.events);
     let lan = |e: &Event| matches!(e, Event::Connected { kind: CandidateKind::Lan, .. });
     assert!(!bench.has_event(lan), "{:?}", bench.events);
+}
+
+fn barred(bench: &Bench<4>, n: usize) -> Option<SocketAddr> {
+    let peer = bench.mesh.peers().find(|peer| peer.key == key(n)).expect("a peer of ours");
+    peer.lan_barred.map(SocketAddr::from)
+}
+
+/// Two handshakes in vain, and for as long as others are tried before it. Nothing was moved, of which there would be an event.
+#[test]
+fn where_a_peer_does_not_answer_is_said_until_it_is_tried_again() {
+    let mut bench = on_a_lan([]);
+    hear(&mut bench, 1, THERE);
+    bench.advance(Duration::from_millis(300));
+    assert_eq!((fired_at(&bench, 1).len(), barred(&bench, 1)), (1, None));
+    while fired_at(&bench, 1).len() < 2 {
+        assert_eq!(barred(&bench, 1), None);
+        bench.advance(Duration::from_millis(10));
+    }
+    bench.advance(Duration::from_secs(2));
+    assert_eq!([1, 2].map(|n| barred(&bench, n)), [Some(endpoint(THERE)), None]);
+    assert!(!bench.has_event(|e| matches!(e, Event::LanBarred { .. })), "{:?}", bench.events);
+    let since = bench.now;
+    while barred(&bench, 1).is_some() {
+        bench.advance(Duration::from_secs(1));
+        assert!(bench.now - since <= LAN_REST + LAN_STEADY * 2, "for ever");
+    }
+    assert!(bench.now - since >= LAN_REST - Duration::from_secs(3), "{:?}", bench.now - since);
+}
+
+/// A firewall that lets nobody in lets its own host out.
+#[test]
+fn who_reaches_us_from_where_it_did_not_answer_is_not_said_not_to() {
+    for from in [THERE, link_local(0x20)] {
+        let mut bench = on_a_lan([]);
+        hear(&mut bench, 1, THERE);
+        bench.advance(Duration::from_millis(2_500));
+        assert_eq!(barred(&bench, 1), Some(endpoint(THERE)));
+        bench.connect_at(1, endpoint(from));
+        bench.read();
+        assert_eq!((kind_of(&bench, 1), barred(&bench, 1)), (Some(CandidateKind::Lan), None), "{from}");
+    }
 }
