@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use common::{LIMIT, connected, daemon, expect_all, made, print_logs};
 use serde_json::Value;
-use wgautomesh_examples::mesh_box::{Attack, Attacked, Mesh, MeshConfig, Started};
+use wgautomesh_examples::mesh_box::{Attack, Attacked, Mesh, MeshConfig, NatKind, Started};
 
 /// What a node's daemon says of itself.
 fn status(mesh: &mut Mesh, at: usize) -> Value {
@@ -211,5 +211,49 @@ fn replayed_and_spoofed_beacons_cost_live_pairs_nothing() {
     // It did get challenges, for the address that it took, and few.
     assert!((1..attacked.sent() / 100).contains(&attacked.to_us), "{attacked:?}");
 
+    expect_no_ping_lost(&mut mesh);
+}
+
+/// Whether the hosts of the first home reach each other by more than broadcasts.
+fn isolate(mesh: &Mesh, isolated: bool) {
+    let home = mesh.nodes().iter().find_map(|node| node.plan().gateway).unwrap();
+    mesh.internet(move |internet| internet.isolate(home, isolated)).unwrap();
+}
+
+/// A Wi-Fi that keeps its clients apart, and a router that turns their packets round: they hear of each other on the LAN,
+/// and talk by way of the router.
+#[test]
+fn a_wifi_that_keeps_its_clients_apart_breaks_no_session() {
+    let nats = vec!["eim-apdf+hairpin".parse::<NatKind>().unwrap()];
+    let config = MeshConfig {
+        homes: 2,
+        nodes_per_home: 2,
+        nats,
+        lan_discovery: true,
+        seed: 24,
+        ..MeshConfig::default()
+    };
+    let mut mesh = made(config);
+    isolate(&mesh, true);
+    mesh.start_daemons().unwrap();
+    expect_all(&mut mesh, "two clients that are kept apart");
+    mesh.start_pings(PING_PERIOD).unwrap();
+    let before = endpoints(&mut mesh, &[(1, 2)]);
+    println!("{before:?}");
+    assert!(before.iter().all(|endpoint| endpoint.starts_with("203.0.113.")), "{before:?}");
+    let tried = |mesh: &mut Mesh| {
+        [(1, 2), (2, 1)].iter().all(|&(at, of)| {
+            counter(mesh, at, "heard_beacons") > 0
+                && (counter(mesh, at, "sent_challenges") > 0 || !peer(mesh, at, of)["lan_barred"].is_null())
+        })
+    };
+    mesh.measure_from_now().unwrap();
+    mesh.run_until(LIMIT, tried).unwrap();
+    assert!(tried(&mut mesh), "they do not know of each other: {:?}", [1, 2].map(|at| status(&mut mesh, at)));
+    mesh.idle(Duration::from_secs(5)).unwrap();
+    assert_eq!(endpoints(&mut mesh, &[(1, 2)]), before);
+    for at in [1, 2] {
+        assert_eq!(counter(&mut mesh, at, "moved_to_lan"), 0);
+    }
     expect_no_ping_lost(&mut mesh);
 }
