@@ -2,11 +2,12 @@
 
 mod common;
 
+use core::net::SocketAddr;
 use core::time::Duration;
 
 use common::{LIMIT, connected, daemon, expect_all, made, print_logs};
 use serde_json::Value;
-use wgautomesh_examples::mesh_box::{Attack, Attacked, Mesh, MeshConfig, NatKind, Started};
+use wgautomesh_examples::mesh_box::{Attack, Attacked, CONFIG_PATH, Mesh, MeshConfig, NatKind, Started};
 
 /// What a node's daemon says of itself.
 fn status(mesh: &mut Mesh, at: usize) -> Value {
@@ -256,4 +257,35 @@ fn a_wifi_that_keeps_its_clients_apart_breaks_no_session() {
         assert_eq!(counter(&mut mesh, at, "moved_to_lan"), 0);
     }
     expect_no_ping_lost(&mut mesh);
+}
+
+/// Two of its clients, and nobody else: `status` says where the other one is, and that nothing comes back from there.
+#[test]
+fn status_names_the_place_on_the_lan_that_does_not_answer() {
+    let config = MeshConfig {
+        publics: 0,
+        homes: 2,
+        nodes_per_home: 2,
+        lan_discovery: true,
+        seed: 25,
+        ..MeshConfig::default()
+    };
+    let mut mesh = made(config);
+    isolate(&mesh, true);
+    mesh.start_daemons().unwrap();
+    let program = daemon().to_string_lossy().into_owned();
+    for (at, of) in [(0, 1), (1, 0)] {
+        let barred = |mesh: &mut Mesh| peer(mesh, at, of)["lan_barred"].as_str().map(str::to_owned);
+        mesh.run_until(LIMIT, |mesh| barred(mesh).is_some()).unwrap();
+        let table = mesh.node(at).run(&[&program, "status", CONFIG_PATH]).unwrap().stdout;
+        println!("{table}");
+        let Some(line) = table.lines().find(|line| line.contains("lan-no-answer")) else {
+            print_logs(&mesh);
+            panic!("{table}");
+        };
+        let (before, rest) = line.split_once(" is ").unwrap();
+        let endpoint: SocketAddr = before.strip_prefix("  lan-no-answer: ").unwrap().parse().unwrap();
+        assert_eq!(rest, "on the LAN, and its WireGuard does not answer there: tried again later");
+        assert_eq!(endpoint.port(), mesh.nodes()[of].plan().listen_port);
+    }
 }
