@@ -4,6 +4,7 @@ mod common;
 
 use core::net::SocketAddr;
 use core::time::Duration;
+use std::time::Instant;
 
 use common::{LIMIT, connected, daemon, expect_all, made, print_logs};
 use serde_json::Value;
@@ -11,7 +12,14 @@ use wgautomesh_examples::mesh_box::{Attack, Attacked, CONFIG_PATH, Mesh, MeshCon
 
 /// What a node's daemon says of itself.
 fn status(mesh: &mut Mesh, at: usize) -> Value {
-    mesh.node(at).status(&daemon()).unwrap().expect("it runs")
+    let end = Instant::now() + LIMIT;
+    loop {
+        if let Some(status) = mesh.node(at).status(&daemon()).unwrap() {
+            return status;
+        }
+        // One that was started a moment ago does not listen yet.
+        assert!(Instant::now() < end, "no status: {:#?}", mesh.nodes()[at].log());
+    }
 }
 
 fn counter(mesh: &mut Mesh, at: usize, name: &str) -> u64 {
@@ -146,8 +154,8 @@ fn replayed_and_spoofed_beacons_cost_live_pairs_nothing() {
         ..MeshConfig::default()
     };
     let mut mesh = made(config);
-    // Each of three nodes from two addresses.
-    let listen = Attack::Listen { sources: 6, limit: LIMIT };
+    // Each of three nodes from two addresses. Who comes too late for the first beacons waits a minute for the next ones.
+    let listen = Attack::Listen { sources: 6, limit: LIMIT * 3 };
     let listening = mesh.stranger(0).start_attack(&listen).unwrap();
     mesh.idle(Duration::from_millis(500)).unwrap();
     mesh.start_daemons().unwrap();
