@@ -419,6 +419,11 @@ impl Link {
         self.opened & 7 != 0
     }
 
+    /// Nothing is sent there before it has reached us; where it was reached before says nothing then.
+    pub(crate) const fn aim_nowhere(&mut self) {
+        (self.target, self.kind) = (None, CandidateKind::Roamed);
+    }
+
     /// An attempt is under way. What is known to stand in its way goes on being so.
     pub(crate) fn set_connecting(&mut self) {
         let known = matches!(

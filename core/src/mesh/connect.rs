@@ -274,7 +274,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         if !peer.view.present || peer.link.phase.has_session() {
             return;
         }
-        peer.link.target = None;
+        peer.link.aim_nowhere();
         self.point_wireguard(place);
     }
 
@@ -459,7 +459,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             && peer.link.round <= 1
         {
             if !open {
-                peer.link.target = None;
+                peer.link.aim_nowhere();
             }
             peer.pending.set(Pending::ATTEMPT);
             self.busy = true;
