@@ -267,10 +267,11 @@ impl Node {
     fn set_wan(&mut self, addresses: Vec<(IpAddr, u8)>) -> io::Result<()> {
         let mut netlink = Netlink::open()?;
         let index = link_index(WAN)?;
-        for (address, prefix) in core::mem::replace(&mut self.setup.wan, addresses) {
+        let before = core::mem::replace(&mut self.setup.wan, addresses);
+        for &(address, prefix) in before.iter().filter(|known| !self.setup.wan.contains(known)) {
             netlink.delete_address(index, address, prefix)?;
         }
-        for &(address, prefix) in &self.setup.wan {
+        for &(address, prefix) in self.setup.wan.iter().filter(|new| !before.contains(new)) {
             netlink.add_address(index, address, prefix)?;
         }
         // The routes of a family go with its last address.
