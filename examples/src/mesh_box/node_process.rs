@@ -77,7 +77,7 @@ struct Node {
 impl Node {
     /// Makes everything that is there before the daemon.
     fn make(setup: Setup, channel: Arc<Channel>) -> Result<(Self, fs::File), EnterError> {
-        let wan = namespace::open_tun(WAN)?;
+        let wan = namespace::open_wan(WAN)?;
         let interface = Interface::new(setup.wireguard.clone());
         let own = own_addresses(&setup);
         let prober = Prober::open(setup.mesh, own, setup.gossip_port, &setup.others)
