@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use wgautomesh::config::InterfaceName;
 use wgautomesh::control::Server;
-use wgautomesh::control::status::{Node, Status};
+use wgautomesh::control::status::{Nats, Node, Status};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_wgautomesh");
 
@@ -146,7 +146,7 @@ fn while_serving<T>(directory: &Path, interface: &str, asking: impl FnOnce(&Path
             listen_port: None,
             uptime_s: 61,
             openers: true,
-            nat: None,
+            nat: Nats::default(),
             port_mapping: None,
             seen_at: Vec::new(),
         },
