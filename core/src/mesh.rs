@@ -441,7 +441,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 endpoint: peer.view.endpoint.map(SocketAddr::from),
                 kind: peer.view.endpoint.map(|_| link.kind),
                 rtt: (link.rtt.as_ticks() > 0).then_some(link.rtt),
-                handshake_at: (peer.view.stamp_changed != Instant::MIN).then_some(peer.view.stamp_changed),
+                handshake_at: Some(peer.view.stamp_changed)
+                    .filter(|at| peer.view.stamp != 0 && *at != Instant::MIN),
                 had_handshake: peer.view.stamp != 0,
                 rx_bytes: peer.view.rx,
                 tx_bytes: peer.view.tx,
