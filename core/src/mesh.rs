@@ -14,7 +14,7 @@ use crate::{
         MAX_RECONCILIATIONS, MAX_SECRETS, MAX_TELLS, OVERSLEPT, READ_LOST, WAITING_GRACE,
     },
     peer::{NOBODY, Peer, Pending, Phase, Place},
-    record::Order,
+    record::{Order, RecordEndpoint},
     table::Table,
 };
 
@@ -441,7 +441,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 endpoint: peer.view.endpoint.map(SocketAddr::from),
                 kind: peer.view.endpoint.map(|_| link.kind),
                 rtt: (link.rtt.as_ticks() > 0).then_some(link.rtt),
-                handshake_at: (peer.view.stamp_changed != Instant::MIN).then_some(peer.view.stamp_changed),
+                handshake_at: Some(peer.view.stamp_changed)
+                    .filter(|at| peer.view.stamp != 0 && *at != Instant::MIN),
                 had_handshake: peer.view.stamp != 0,
                 rx_bytes: peer.view.rx,
                 tx_bytes: peer.view.tx,
@@ -689,6 +690,22 @@ impl core::fmt::Display for LogKey<'_> {
 impl defmt::Format for LogKey<'_> {
     fn format(&self, f: defmt::Formatter<'_>) {
         defmt::write!(f, "{=[u8]:02x}", self.0.as_bytes()[..4]);
+    }
+}
+
+/// What a record says where its subject is, in a log line, on every log backend.
+struct LogEndpoints<'a>(&'a [RecordEndpoint]);
+
+impl core::fmt::Display for LogEndpoints<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|e| e.endpoint)).finish()
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for LogEndpoints<'_> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        self.0.iter().for_each(|e| defmt::write!(f, "{} ", e.endpoint));
     }
 }
 

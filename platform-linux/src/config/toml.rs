@@ -9,7 +9,9 @@ use super::endpoint::Endpoint;
 use super::report::{Fault, Located, Position, Report, Severity, quoted};
 use super::secret::{Secret, exposure, why_unreadable};
 use super::suggest::nearest;
-use super::values::{InterfaceName, InterfacePattern, PeerName, parse_mesh_address, parse_public_key};
+use super::values::{
+    InterfaceName, InterfacePattern, PeerName, StateCommit, parse_mesh_address, parse_public_key,
+};
 use ::toml::Spanned;
 use ::toml::de::{DeArray, DeTable, DeValue};
 use core::num::NonZeroU16;
@@ -207,12 +209,13 @@ fn syntax(message: &str, line: &str) -> Fault {
     Fault::new(format!("not TOML: {message}"), fix)
 }
 
-const TOP_KEYS: [&str; 12] = [
+const TOP_KEYS: [&str; 13] = [
     "interface",
     "gossip_port",
     "gossip_secret",
     "gossip_secret_file",
     "persist_file",
+    "state_commit",
     "lan_discovery",
     "lan_interfaces",
     "lan_exclude",
@@ -262,6 +265,7 @@ impl<'t> Walk<'_, 't> {
                 "gossip_secret" => draft.secret = self.secret(value),
                 "gossip_secret_file" => draft.secret_file = self.path("gossip_secret_file", value),
                 "persist_file" => draft.persist_file = self.path("persist_file", value),
+                "state_commit" => draft.state_commit = self.state_commit(value),
                 "lan_discovery" => draft.lan_discovery = self.boolean("lan_discovery", value),
                 "lan_interfaces" => draft.lan_interfaces = self.interfaces("lan_interfaces", value),
                 "lan_exclude" => draft.lan_exclude = self.interfaces("lan_exclude", value),
@@ -453,6 +457,22 @@ impl<'t> Walk<'_, 't> {
             other => Err(Fault::new(format!("is {}, not a whole number", kind(&other)), FIX)),
         };
         self.field(key, at, parsed)
+    }
+
+    fn state_commit(&mut self, value: Entry<'t>) -> Field<StateCommit> {
+        let at = self.at(&value);
+        let parsed = match value.into_inner() {
+            // What is too long for this is too long a time as well.
+            DeValue::Integer(number) => StateCommit::from_secs(
+                i128::from_str_radix(number.as_str(), number.radix()).unwrap_or(i128::MAX),
+            ),
+            DeValue::String(text) if StateCommit::parse(&text).is_ok() => {
+                let fix = format!("write state_commit = {text} without quotes");
+                Err(Fault::new("is a string, not a number", fix))
+            }
+            other => Err(Fault::new(format!("is {}, not a whole number", kind(&other)), StateCommit::FIX)),
+        };
+        self.field("state_commit", at, parsed)
     }
 
     fn field<T>(&mut self, key: &str, at: Position, parsed: Result<T, Fault>) -> Field<T> {

@@ -328,6 +328,20 @@ fn after_a_sleep_everybody_is_asked() {
     assert!((1..=2).all(|n| bench.state(n) == LinkState::Connected), "they have answered");
 }
 
+/// Somebody else has removed the peer and added it again: a handshake that WireGuard has forgotten is none.
+#[test]
+fn a_peer_that_is_made_anew_has_had_no_handshake() {
+    let mut bench = Bench::<8>::connected(2, [1, 2]);
+    let handshake = |bench: &Bench<8>| {
+        let status = bench.mesh.peers().find(|p| p.key == key(2)).expect("a peer of ours");
+        (status.handshake_at.is_some(), status.had_handshake)
+    };
+    assert_eq!(handshake(&bench), (true, true));
+    bench.tunnel.get_mut(&key(2)).expect("added").reading = reading(2, None);
+    bench.read();
+    assert_eq!(handshake(&bench), (false, false));
+}
+
 #[test]
 fn a_prefix_covers_what_it_says_and_one_that_is_too_long_only_itself() {
     let covers = |network: &str, prefix, address: &str| {
