@@ -33,6 +33,8 @@ mod draft;
 mod endpoint;
 mod report;
 mod secret;
+#[cfg(feature = "toml")]
+mod source;
 mod suggest;
 #[cfg(feature = "toml")]
 mod toml;

@@ -7,21 +7,15 @@ use super::Config;
 use super::draft::{Draft, Field, PeerDraft};
 use super::endpoint::Endpoint;
 use super::report::{Fault, Located, Position, Report, Severity, quoted};
-use super::secret::{Secret, exposure, why_unreadable};
+use super::secret::{Secret, exposure};
+use super::source::{Lines, decode, read};
 use super::suggest::nearest;
 use super::values::{InterfaceName, InterfacePattern, PeerName, parse_mesh_address, parse_public_key};
 use ::toml::Spanned;
 use ::toml::de::{DeArray, DeTable, DeValue};
 use core::num::NonZeroU16;
-use core::ops::Range;
-use std::fs::File;
-use std::io::Read as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
-
-/// The largest file that is read, in bytes: 1024 peers with every key take a quarter of a megabyte.
-const LARGEST_FILE: u64 = 4 * 1024 * 1024;
 
 /// The most mistakes of syntax that are reported: a file that is not TOML at all has one on each line.
 const MOST_SYNTAX_ERRORS: usize = 20;
@@ -69,36 +63,6 @@ pub fn interface_of(path: &Path) -> Result<InterfaceName, Report> {
     Err(report)
 }
 
-struct Source {
-    bytes: Zeroizing<Vec<u8>>,
-    mode: u32,
-}
-
-fn read(path: &Path, report: &mut Report) -> Option<Source> {
-    let attempt = || -> std::io::Result<Source> {
-        let file = File::open(path)?;
-        let metadata = file.metadata()?;
-        // Room for all of it from the start: a growing vector would leave copies of an inline secret behind.
-        let size = usize::try_from(metadata.len().min(LARGEST_FILE)).unwrap_or(0);
-        let mut bytes = Zeroizing::new(Vec::with_capacity(size.max(64 * 1024) + 1));
-        file.take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
-        Ok(Source { bytes, mode: metadata.mode() })
-    };
-    match attempt() {
-        Ok(source) if source.bytes.len() as u64 > LARGEST_FILE => {
-            let what = format!("is larger than {} MiB: this cannot be a configuration", LARGEST_FILE >> 20);
-            report.add(Severity::Error, None, "", Fault::new(what, ""));
-            None
-        }
-        Ok(source) => Some(source),
-        Err(error) => {
-            let (why, fix) = why_unreadable(&error);
-            report.add(Severity::Error, None, "", Fault::new(format!("cannot be read: {why}"), fix));
-            None
-        }
-    }
-}
-
 /// Parses the text of a file. `None` when there was too little order in it to go on.
 pub(super) fn parse(bytes: &[u8], report: &mut Report) -> Option<Draft> {
     let text = decode(bytes, report)?;
@@ -142,31 +106,6 @@ pub(super) fn parse(bytes: &[u8], report: &mut Report) -> Option<Draft> {
         index <= before || finding.at.is_none_or(|at| !broken_lines.contains(&at.line))
     });
     None
-}
-
-/// UTF-8 text, without the mark that some editors put in front.
-fn decode<'a>(bytes: &'a [u8], report: &mut Report) -> Option<&'a str> {
-    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-        let fault = Fault::new("the file is UTF-16 text, TOML is UTF-8", "save it as UTF-8");
-        report.error(Position::START, "", fault);
-        return None;
-    }
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    match core::str::from_utf8(bytes) {
-        Ok(text) => Some(text),
-        Err(error) => {
-            let good = bytes.get(..error.valid_up_to()).and_then(|good| core::str::from_utf8(good).ok());
-            let good = good.unwrap_or_default();
-            let byte = bytes.get(good.len()).copied().unwrap_or_default();
-            let what = format!("the byte 0x{byte:02x} is not UTF-8, and TOML is UTF-8");
-            report.error(
-                Lines::new(good).position(good.len()),
-                "",
-                Fault::new(what, "save the file as UTF-8"),
-            );
-            None
-        }
-    }
 }
 
 /// wg-quick's sections; they are not TOML that means anything here, and what is in them must not be echoed.
@@ -483,35 +422,5 @@ fn kind(value: &DeValue<'_>) -> &'static str {
         DeValue::Datetime(_) => "a date",
         DeValue::Array(_) => "a list",
         DeValue::Table(_) => "a table",
-    }
-}
-
-/// Where the lines of a text begin: from byte offsets to lines and columns.
-struct Lines<'t> {
-    text: &'t str,
-    starts: Vec<usize>,
-}
-
-impl<'t> Lines<'t> {
-    fn new(text: &'t str) -> Self {
-        let after_newlines = text.match_indices('\n').map(|(offset, _)| offset + 1);
-        Self { text, starts: core::iter::once(0).chain(after_newlines).collect() }
-    }
-
-    fn position(&self, offset: usize) -> Position {
-        let line = self.starts.partition_point(|&start| start <= offset).max(1);
-        let start = self.starts.get(line - 1).copied().unwrap_or_default();
-        // Spans lie on character boundaries; should one not, the column is that of the line's first character.
-        let column = self.text.get(start..offset).map_or(0, |before| before.chars().count());
-        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        Position { line: number(line), column: number(column + 1) }
-    }
-
-    /// The text of a line, counted from 1, without its end.
-    fn line(&self, number: u32) -> &'t str {
-        let index = (number as usize).saturating_sub(1);
-        let start = self.starts.get(index).copied().unwrap_or(self.text.len());
-        let Range { start, end } = start..self.starts.get(index + 1).copied().unwrap_or(self.text.len());
-        self.text.get(start..end).unwrap_or_default().trim_end_matches(['\r', '\n'])
     }
 }
