@@ -34,7 +34,7 @@ pub(super) fn lines(report: &Report) -> String {
 /// What a good configuration amounts to.
 fn gist(config: &Config, report: &Report) -> String {
     let peers = config.peers().len();
-    let reachable = config.peers().iter().filter(|peer| peer.endpoint().is_some()).count();
+    let reachable = config.peers().iter().filter(|peer| !peer.endpoints().is_empty()).count();
     let warnings = report.summary();
     format!(
         "interface {}, gossip port {}, {peers} peer{}, {reachable} with an endpoint{}{}{warnings}",

@@ -36,6 +36,7 @@ mod secret;
 #[cfg(feature = "toml")]
 mod source;
 mod suggest;
+mod syntax;
 #[cfg(feature = "toml")]
 mod toml;
 mod values;
@@ -73,11 +74,13 @@ pub use draft::{Draft, Field, PeerDraft};
 pub use endpoint::Endpoint;
 pub use report::{Fault, Finding, Located, Position, Report, Severity, quoted};
 pub use secret::{Secret, SecretFile, exposure, read_secret_file};
-pub use suggest::nearest;
+pub use suggest::{meant, nearest};
+pub use syntax::{Key, Syntax};
 #[cfg(feature = "toml")]
 pub use toml::{interface_of, load};
 pub use values::{
-    InterfaceName, InterfacePattern, PeerName, parse_mesh_address, parse_port, parse_public_key, short_key,
+    InterfaceName, InterfacePattern, PORT_FIX, PeerName, parse_mesh_address, parse_path, parse_port,
+    parse_public_key, port_of, short_key,
 };
 
 use core::net::IpAddr;
@@ -168,7 +171,7 @@ impl LanConfig {
 pub struct Peer {
     key: PublicKey,
     address: IpAddr,
-    endpoint: Option<Endpoint>,
+    endpoints: Vec<Endpoint>,
     name: Option<PeerName>,
 }
 
@@ -183,9 +186,9 @@ impl Peer {
         self.address
     }
 
-    /// Where it can be reached at first, if the administrator knows.
-    pub fn endpoint(&self) -> Option<&Endpoint> {
-        self.endpoint.as_ref()
+    /// Where it can be reached at first, as far as the administrator knows.
+    pub fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
     }
 
     /// What people call it.

@@ -85,7 +85,7 @@ impl<'t> Lines<'t> {
         // Spans lie on character boundaries; should one not, the column is that of the line's first character.
         let column = self.text.get(start..offset).map_or(0, |before| before.chars().count());
         let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        Position { line: number(line), column: number(column + 1) }
+        Position::new(number(line), number(column + 1))
     }
 
     /// The text of a line, counted from 1, without its end.

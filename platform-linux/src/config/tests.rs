@@ -190,11 +190,11 @@ fn a_configuration_holds_what_the_file_says() {
     let [alice, bob] = config.peers() else { panic!("two peers") };
     assert_eq!(alice.key().to_string(), "7Nm7pMmyS7Nts1MB+loyD8u84ODxHPTkDu+uqQR6yDk=");
     assert_eq!(alice.address().to_string(), "10.14.1.2");
-    assert_eq!(alice.endpoint().unwrap().to_string(), "203.0.113.9:51820");
+    assert_eq!(alice.endpoints()[0].to_string(), "203.0.113.9:51820");
     assert_eq!(alice.name(), None);
     assert_eq!(bob.address().to_string(), "fd14::2");
     let port = core::num::NonZero::new(51821).unwrap();
-    assert_eq!(bob.endpoint(), Some(&Endpoint::Name { host: "bob.example.org".into(), port }));
+    assert_eq!(bob.endpoints(), [Endpoint::Name { host: "bob.example.org".into(), port }]);
     assert_eq!(bob.name().unwrap().as_str(), "bob");
     // A build without port mapping says so.
     assert_eq!(report.notes().count(), usize::from(!cfg!(feature = "portmap")));

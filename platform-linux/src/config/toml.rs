@@ -9,8 +9,12 @@ use super::endpoint::Endpoint;
 use super::report::{Fault, Located, Position, Report, Severity, quoted};
 use super::secret::{Secret, exposure};
 use super::source::{Lines, decode, read};
-use super::suggest::nearest;
-use super::values::{InterfaceName, InterfacePattern, PeerName, parse_mesh_address, parse_public_key};
+use super::suggest::meant;
+use super::syntax::{Key, Syntax};
+use super::values::{
+    InterfaceName, InterfacePattern, PORT_FIX, PeerName, parse_mesh_address, parse_path, parse_public_key,
+    port_of,
+};
 use ::toml::Spanned;
 use ::toml::de::{DeArray, DeTable, DeValue};
 use core::num::NonZeroU16;
@@ -146,6 +150,48 @@ fn syntax(message: &str, line: &str) -> Fault {
     Fault::new(format!("not TOML: {message}"), fix)
 }
 
+/// What is called how in the file.
+struct Toml;
+
+impl Syntax for Toml {
+    fn name(&self, key: Key) -> &'static str {
+        match key {
+            Key::Interface => "interface",
+            Key::GossipPort => "gossip_port",
+            Key::Secret => "gossip_secret",
+            Key::SecretFile => "gossip_secret_file",
+            Key::PersistFile => "persist_file",
+            Key::LanDiscovery => "lan_discovery",
+            Key::LanInterfaces => "lan_interfaces",
+            Key::LanExclude => "lan_exclude",
+            Key::UpnpForwardExternalPort => "upnp_forward_external_port",
+            Key::Ipv6 => "ipv6",
+            Key::PeersFromInterface => "peers_from_interface",
+            Key::Peers => "peers",
+            Key::PeerKey => "peers.pubkey",
+            Key::PeerAddress => "peers.address",
+            Key::PeerEndpoint => "peers.endpoint",
+            Key::PeerName => "peers.name",
+        }
+    }
+
+    fn set(&self, key: Key, value: &str) -> String {
+        let name = last_part(self.name(key));
+        match key {
+            Key::GossipPort | Key::UpnpForwardExternalPort => format!("{name} = {value}"),
+            _ => format!("{name} = \"{value}\""),
+        }
+    }
+
+    fn switch_on(&self, key: Key) -> String {
+        format!("{} = true", self.name(key))
+    }
+
+    fn add_peers(&self) -> &'static str {
+        "add a [[peers]] entry with pubkey and address for every other node, or peers_from_interface = true"
+    }
+}
+
 const TOP_KEYS: [&str; 12] = [
     "interface",
     "gossip_port",
@@ -192,7 +238,7 @@ type Entry<'t> = Spanned<DeValue<'t>>;
 
 impl<'t> Walk<'_, 't> {
     fn document(mut self, table: DeTable<'t>) -> Draft {
-        let mut draft = Draft::default();
+        let mut draft = Draft::new(&Toml, Position::START);
         for (key, value) in table {
             let at = self.lines.position(key.span().start);
             match key.get_ref().as_ref() {
@@ -248,7 +294,10 @@ impl<'t> Walk<'_, 't> {
                         match key.get_ref().as_ref() {
                             "pubkey" => peer.key = self.text("peers.pubkey", value, parse_public_key),
                             "address" => peer.address = self.text("peers.address", value, parse_mesh_address),
-                            "endpoint" => peer.endpoint = self.text("peers.endpoint", value, Endpoint::parse),
+                            "endpoint" => {
+                                let endpoint = self.text("peers.endpoint", value, Endpoint::parse);
+                                peer.endpoints = endpoint.into_located().into_iter().collect();
+                            }
                             "name" => peer.name = self.text("peers.name", value, PeerName::parse),
                             unknown => self.unknown(at, unknown, Some("peers")),
                         }
@@ -270,13 +319,7 @@ impl<'t> Walk<'_, 't> {
     fn unknown(&mut self, at: Position, key: &str, section: Option<&str>) {
         let (here, there) =
             if section.is_some() { (&PEER_KEYS[..], &TOP_KEYS[..]) } else { (&TOP_KEYS[..], &PEER_KEYS[..]) };
-        let meant =
-            SYNONYMS.iter().find(|(synonym, _)| key.eq_ignore_ascii_case(synonym)).map(|&(_, known)| known);
-        let known = |keys: &[&'static str]| {
-            let exact = keys.iter().find(|known| key.eq_ignore_ascii_case(known)).copied();
-            let synonym = meant.filter(|known| keys.contains(known));
-            exact.or(synonym).or_else(|| nearest(key, keys.iter().copied()))
-        };
+        let known = |keys| meant(key, &SYNONYMS, keys);
         let fix = match (known(here), known(there)) {
             (Some(known), _) => format!("did you mean {known}?"),
             (None, Some(known)) if section.is_some() => {
@@ -323,15 +366,7 @@ impl<'t> Walk<'_, 't> {
     }
 
     fn path(&mut self, key: &str, value: Entry<'t>) -> Field<PathBuf> {
-        self.text(key, value, |text| {
-            if text.is_empty() {
-                return Err(Fault::new("is empty", "give the path of a file, or remove the key"));
-            }
-            if text.contains('\0') {
-                return Err(Fault::new("holds a NUL, which no path can", "give the path of a file"));
-            }
-            Ok(PathBuf::from(text))
-        })
+        self.text(key, value, parse_path)
     }
 
     /// A list of interfaces, or one.
@@ -375,33 +410,23 @@ impl<'t> Walk<'_, 't> {
     }
 
     fn port(&mut self, key: &str, value: Entry<'t>) -> Field<NonZeroU16> {
-        const FIX: &str = "give a number from 1 to 65535";
         let at = self.at(&value);
         let parsed = match value.into_inner() {
             DeValue::Integer(number) => match i128::from_str_radix(number.as_str(), number.radix()) {
-                Ok(0) => Err(Fault::new("is 0, which is not a port", FIX)),
-                Ok(number) => u16::try_from(number).ok().and_then(NonZeroU16::new).ok_or_else(|| {
-                    Fault::new(format!("is {number}, outside of the range of a UDP port"), FIX)
-                }),
-                Err(_) => Err(Fault::new("is far outside of the range of a UDP port", FIX)),
+                Ok(number) => port_of(number),
+                Err(_) => Err(Fault::new("is far outside of the range of a UDP port", PORT_FIX)),
             },
             DeValue::String(text) if text.parse::<NonZeroU16>().is_ok() => {
                 let fix = format!("write {key} = {text} without quotes");
                 Err(Fault::new("is a string, not a number", fix))
             }
-            other => Err(Fault::new(format!("is {}, not a whole number", kind(&other)), FIX)),
+            other => Err(Fault::new(format!("is {}, not a whole number", kind(&other)), PORT_FIX)),
         };
         self.field(key, at, parsed)
     }
 
     fn field<T>(&mut self, key: &str, at: Position, parsed: Result<T, Fault>) -> Field<T> {
-        match parsed {
-            Ok(value) => Field::Given(Located { value, at }),
-            Err(fault) => {
-                self.report.error(at, key, fault);
-                Field::Refused
-            }
-        }
+        Field::read(key, at, parsed, self.report)
     }
 
     fn at(&self, value: &Entry<'t>) -> Position {
