@@ -1,7 +1,7 @@
 //! `status`: what a running daemon knows.
 
 use super::check::lines;
-use super::output::{FAILED, complain, print};
+use crate::cli::{FAILED, complain, print};
 use crate::config::{InterfaceName, interface_of};
 use crate::control::status::Status;
 use crate::control::{FetchError, Request, VERSION, directory, fetch, render, running};

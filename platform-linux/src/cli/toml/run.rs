@@ -2,7 +2,7 @@
 
 use super::check::lines;
 use super::meant_a_command;
-use super::output::{FAILED, complain};
+use crate::cli::{FAILED, complain};
 use crate::config::load;
 use std::path::Path;
 use std::process::ExitCode;

@@ -1,7 +1,7 @@
 //! `check`: everything that is wrong with a configuration, in one go.
 
 use super::meant_a_command;
-use super::output::{FAILED, complain, print};
+use crate::cli::{FAILED, complain, print};
 use crate::config::{Config, Report, load};
 use std::path::Path;
 use std::process::ExitCode;
