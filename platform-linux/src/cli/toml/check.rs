@@ -1,8 +1,8 @@
 //! `check`: everything that is wrong with a configuration, in one go.
 
 use super::meant_a_command;
-use crate::cli::{FAILED, complain, print};
-use crate::config::{Config, Report, load};
+use crate::cli::{FAILED, complain, gist, lines, print};
+use crate::config::load;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -24,24 +24,4 @@ pub(super) fn check(file: &Path, capacity: usize) -> ExitCode {
             ExitCode::from(FAILED)
         }
     }
-}
-
-/// A report as text.
-pub(super) fn lines(report: &Report) -> String {
-    report.lines().map(|line| line + "\n").collect()
-}
-
-/// What a good configuration amounts to.
-fn gist(config: &Config, report: &Report) -> String {
-    let peers = config.peers().len();
-    let reachable = config.peers().iter().filter(|peer| !peer.endpoints().is_empty()).count();
-    let warnings = report.summary();
-    format!(
-        "interface {}, gossip port {}, {peers} peer{}, {reachable} with an endpoint{}{}{warnings}",
-        config.interface(),
-        config.gossip_port(),
-        if peers == 1 { "" } else { "s" },
-        if config.peers_from_interface() { ", and those of the interface" } else { "" },
-        if warnings.is_empty() { "" } else { "; " },
-    )
 }

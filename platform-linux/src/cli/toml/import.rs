@@ -1,7 +1,6 @@
 //! `import`: the configuration for a wg-quick file.
 
-use super::check::lines;
-use crate::cli::{FAILED, complain, print};
+use crate::cli::{FAILED, complain, lines, print};
 use crate::config::Report;
 use crate::import::convert;
 use std::io::Read as _;

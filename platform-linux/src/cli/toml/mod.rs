@@ -6,9 +6,8 @@ mod import;
 mod run;
 mod status;
 
-use super::{USAGE, complain, genkey, print};
-use crate::config::{nearest, quoted};
-use core::fmt;
+use super::{Usage, complain_of, genkey, print};
+use crate::config::nearest;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -32,35 +31,11 @@ enum Command {
     Version,
 }
 
-/// Why a command line makes no sense, with what to do instead.
-#[derive(Debug, PartialEq, Eq)]
-struct Usage(String);
+/// The options there are, for a word about one that is not.
+const OPTIONS: [&str; 4] = ["--help", "--version", "--interface", "--json"];
 
-impl fmt::Display for Usage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl From<lexopt::Error> for Usage {
-    fn from(error: lexopt::Error) -> Self {
-        Self(match error {
-            lexopt::Error::UnexpectedOption(option) => {
-                let options = ["--help", "--version", "--interface", "--json"];
-                match nearest(&option, options) {
-                    Some(known) if known != option => {
-                        format!("unknown option {}; did you mean {known}?", quoted(&option))
-                    }
-                    Some(known) => format!("the option {known} does not go with this command"),
-                    None => format!("unknown option {}", quoted(&option)),
-                }
-            }
-            lexopt::Error::UnexpectedArgument(word) => {
-                format!("one argument too many: {}", quoted(&word.to_string_lossy()))
-            }
-            other => other.to_string(),
-        })
-    }
+fn usage(error: lexopt::Error) -> Usage {
+    Usage::from_error(error, &OPTIONS)
 }
 
 /// Does what the command line asks for: the whole of a binary.
@@ -90,10 +65,7 @@ pub fn main<const PEERS: usize>(mesh: &mut Mesh<PEERS>) -> ExitCode {
         Ok(Command::Status { whose, json }) => status::status(&whose, json),
         Ok(Command::Help(topic)) => print(help::text(topic)),
         Ok(Command::Version) => print(concat!("wgautomesh ", env!("CARGO_PKG_VERSION"), "\n")),
-        Err(usage) => {
-            complain(&format!("wgautomesh: {usage}\nTry `wgautomesh --help`.\n"));
-            ExitCode::from(USAGE)
-        }
+        Err(usage) => complain_of(&usage),
     }
 }
 
@@ -106,11 +78,13 @@ fn parse(args: impl IntoIterator<Item = OsString, IntoIter: 'static>) -> Result<
     let mut file: Option<PathBuf> = None;
     let mut interface: Option<OsString> = None;
     let mut json = false;
-    while let Some(arg) = parser.next()? {
+    while let Some(arg) = parser.next().map_err(usage)? {
         match arg {
             Short('h') | Long("help") => return Ok(Command::Help(help::Topic::of(command))),
             Short('V') | Long("version") => return Ok(Command::Version),
-            Short('i') | Long("interface") if command == Some("status") => interface = Some(parser.value()?),
+            Short('i') | Long("interface") if command == Some("status") => {
+                interface = Some(parser.value().map_err(usage)?)
+            }
             Long("json") if command == Some("status") => json = true,
             // Only the very first word can be a command: `wgautomesh check run` checks a file called "run".
             Value(word) if command.is_none() && file.is_none() => {
@@ -120,7 +94,7 @@ fn parse(args: impl IntoIterator<Item = OsString, IntoIter: 'static>) -> Result<
                 }
             }
             Value(word) if file.is_none() && command != Some("genkey") => file = Some(as_path(word)?),
-            other => return Err(other.unexpected().into()),
+            other => return Err(usage(other.unexpected())),
         }
     }
     let file_or_default = |file: Option<PathBuf>| file.unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));

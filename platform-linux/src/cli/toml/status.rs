@@ -1,16 +1,10 @@
 //! `status`: what a running daemon knows.
 
-use super::check::lines;
-use crate::cli::{FAILED, complain, print};
+use crate::cli::{self, FAILED, complain, lines, print};
 use crate::config::{InterfaceName, interface_of};
-use crate::control::status::Status;
-use crate::control::{FetchError, Request, VERSION, directory, fetch, render, running};
-use core::time::Duration;
+use crate::control::{directory, running};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-
-/// The daemon answers within a turn of its loop; a machine under load gets some more.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Which daemon is asked.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,23 +36,8 @@ fn ask(whose: &Whose, json: bool) -> Result<String, String> {
         Whose::ConfiguredBy(file) => interface_in(file)?,
         Whose::TheOnlyOne => the_only_one(&directory)?,
     };
-    let answer = fetch(&directory, &interface, Request::Status, PATIENCE).map_err(|error| {
-        let advice = match error {
-            FetchError::NotRunning(_) => "\nIs it running? `wgautomesh run FILE` starts it.",
-            FetchError::NotAllowed(_) => "\nTry again as root.",
-            _ => "",
-        };
-        format!("wgautomesh: {interface}: {error}{advice}\n")
-    })?;
-    if json {
-        return Ok(answer);
-    }
-    match serde_json::from_str::<Status>(&answer) {
-        Ok(status) if status.version == VERSION => Ok(render::table(&status)),
-        _ => Err(format!(
-            "wgautomesh: {interface}: the daemon is of another version than this command; try --json\n"
-        )),
-    }
+    let answer = cli::ask(&interface, "wgautomesh run FILE")?;
+    if json { Ok(answer) } else { cli::table(&interface, &answer) }
 }
 
 fn interface_in(file: &Path) -> Result<InterfaceName, String> {
