@@ -33,7 +33,6 @@ mod draft;
 mod endpoint;
 mod report;
 mod secret;
-#[cfg(feature = "toml")]
 mod source;
 mod suggest;
 mod syntax;
@@ -74,6 +73,7 @@ pub use draft::{Draft, Field, PeerDraft};
 pub use endpoint::Endpoint;
 pub use report::{Fault, Finding, Located, Position, Report, Severity, quoted};
 pub use secret::{Secret, SecretFile, exposure, read_secret_file};
+pub use source::{Lines, Source, decode, read_source};
 pub use suggest::{meant, nearest};
 pub use syntax::{Key, Syntax};
 #[cfg(feature = "toml")]

@@ -12,12 +12,16 @@ use zeroize::Zeroizing;
 /// The largest file that is read, in bytes: 1024 peers with every key take a quarter of a megabyte.
 const LARGEST_FILE: u64 = 4 * 1024 * 1024;
 
-pub(super) struct Source {
-    pub(super) bytes: Zeroizing<Vec<u8>>,
-    pub(super) mode: u32,
+/// A file as it is on the disk. It may hold secrets, and is wiped from memory when dropped.
+pub struct Source {
+    /// Its bytes.
+    pub bytes: Zeroizing<Vec<u8>>,
+    /// Its mode, for [`exposure`](super::exposure).
+    pub mode: u32,
 }
 
-pub(super) fn read(path: &Path, report: &mut Report) -> Option<Source> {
+/// Reads a file. `None` where it cannot be read or is too large, which is in `report` then.
+pub fn read_source(path: &Path, report: &mut Report) -> Option<Source> {
     let attempt = || -> std::io::Result<Source> {
         let file = File::open(path)?;
         let metadata = file.metadata()?;
@@ -42,11 +46,12 @@ pub(super) fn read(path: &Path, report: &mut Report) -> Option<Source> {
     }
 }
 
-/// UTF-8 text, without the mark that some editors put in front.
-pub(super) fn decode<'a>(bytes: &'a [u8], report: &mut Report) -> Option<&'a str> {
+/// The UTF-8 text of a file of the kind `format`, without the mark that some editors put in front. `None` where it is
+/// something else, which is in `report` then.
+pub fn decode<'a>(bytes: &'a [u8], format: &str, report: &mut Report) -> Option<&'a str> {
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-        let fault = Fault::new("the file is UTF-16 text, TOML is UTF-8", "save it as UTF-8");
-        report.error(Position::START, "", fault);
+        let what = format!("the file is UTF-16 text, {format} is UTF-8");
+        report.error(Position::START, "", Fault::new(what, "save it as UTF-8"));
         return None;
     }
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
@@ -56,7 +61,7 @@ pub(super) fn decode<'a>(bytes: &'a [u8], report: &mut Report) -> Option<&'a str
             let good = bytes.get(..error.valid_up_to()).and_then(|good| core::str::from_utf8(good).ok());
             let good = good.unwrap_or_default();
             let byte = bytes.get(good.len()).copied().unwrap_or_default();
-            let what = format!("the byte 0x{byte:02x} is not UTF-8, and TOML is UTF-8");
+            let what = format!("the byte 0x{byte:02x} is not UTF-8, and {format} is UTF-8");
             report.error(
                 Lines::new(good).position(good.len()),
                 "",
@@ -68,18 +73,20 @@ pub(super) fn decode<'a>(bytes: &'a [u8], report: &mut Report) -> Option<&'a str
 }
 
 /// Where the lines of a text begin: from byte offsets to lines and columns.
-pub(super) struct Lines<'t> {
+pub struct Lines<'t> {
     text: &'t str,
     starts: Vec<usize>,
 }
 
 impl<'t> Lines<'t> {
-    pub(super) fn new(text: &'t str) -> Self {
+    /// Finds the lines of a text.
+    pub fn new(text: &'t str) -> Self {
         let after_newlines = text.match_indices('\n').map(|(offset, _)| offset + 1);
         Self { text, starts: core::iter::once(0).chain(after_newlines).collect() }
     }
 
-    pub(super) fn position(&self, offset: usize) -> Position {
+    /// The place of a byte, in the first source of a report.
+    pub fn position(&self, offset: usize) -> Position {
         let line = self.starts.partition_point(|&start| start <= offset).max(1);
         let start = self.starts.get(line - 1).copied().unwrap_or_default();
         // Spans lie on character boundaries; should one not, the column is that of the line's first character.
@@ -89,7 +96,7 @@ impl<'t> Lines<'t> {
     }
 
     /// The text of a line, counted from 1, without its end.
-    pub(super) fn line(&self, number: u32) -> &'t str {
+    pub fn line(&self, number: u32) -> &'t str {
         let index = (number as usize).saturating_sub(1);
         let start = self.starts.get(index).copied().unwrap_or(self.text.len());
         let Range { start, end } = start..self.starts.get(index + 1).copied().unwrap_or(self.text.len());

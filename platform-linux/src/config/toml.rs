@@ -8,7 +8,7 @@ use super::draft::{Draft, Field, PeerDraft};
 use super::endpoint::Endpoint;
 use super::report::{Fault, Located, Position, Report, Severity, quoted};
 use super::secret::{Secret, exposure};
-use super::source::{Lines, decode, read};
+use super::source::{Lines, decode, read_source};
 use super::suggest::meant;
 use super::syntax::{Key, Syntax};
 use super::values::{
@@ -32,7 +32,7 @@ const MOST_SYNTAX_ERRORS: usize = 20;
 /// The report, with at least one error, when the daemon cannot start with this file.
 pub fn load(path: &Path, capacity: usize) -> Result<(Config, Report), Report> {
     let mut report = Report::new(path.to_string_lossy());
-    let config = read(path, &mut report).and_then(|file| {
+    let config = read_source(path, &mut report).and_then(|file| {
         let draft = parse(&file.bytes, &mut report)?;
         if let Field::Given(Located { at, .. }) = draft.secret
             && let Some(exposed) = exposure(path, file.mode)
@@ -54,7 +54,7 @@ pub fn load(path: &Path, capacity: usize) -> Result<(Config, Report), Report> {
 /// The report when there is no interface to be read from the file.
 pub fn interface_of(path: &Path) -> Result<InterfaceName, Report> {
     let mut report = Report::new(path.to_string_lossy());
-    let draft = read(path, &mut report).and_then(|file| parse(&file.bytes, &mut report));
+    let draft = read_source(path, &mut report).and_then(|file| parse(&file.bytes, &mut report));
     match draft.map(|draft| draft.interface) {
         Some(Field::Given(Located { value, .. })) => return Ok(value),
         Some(Field::Absent) => {
@@ -69,7 +69,7 @@ pub fn interface_of(path: &Path) -> Result<InterfaceName, Report> {
 
 /// Parses the text of a file. `None` when there was too little order in it to go on.
 pub(super) fn parse(bytes: &[u8], report: &mut Report) -> Option<Draft> {
-    let text = decode(bytes, report)?;
+    let text = decode(bytes, "TOML", report)?;
     if looks_like_wg_quick(text) {
         let what = "this is a wg-quick file (INI), which configures WireGuard itself; wgautomesh has a file of its own";
         let fix = "keep this one for wg-quick; `wgautomesh import` prints the TOML for it";
