@@ -114,6 +114,11 @@ impl Report {
         Self { sources: vec![source.into()], findings: Vec::new() }
     }
 
+    /// The name of the file, as the user gave it.
+    pub fn name(&self) -> &str {
+        self.source(0)
+    }
+
     /// Says that the configuration is also in `source`, and gives the number that stands for it in a [`Position`].
     pub fn add_source(&mut self, source: impl Into<String>) -> u8 {
         self.sources.push(source.into());
