@@ -3,3 +3,7 @@
 pub mod cli;
 pub mod config;
 pub mod uci;
+
+#[cfg(test)]
+#[path = "../../platform-linux/tests/corpus/mutate.rs"]
+mod mutate;

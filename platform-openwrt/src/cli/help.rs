@@ -41,7 +41,7 @@ and through NATs, without a server.
 Usage:
   wgautomesh [MESH]            mesh the interface of MESH
   wgautomesh run [MESH]        the same
-  wgautomesh check [MESH]      say everything that is wrong with MESH, or with all
+  wgautomesh check [MESH]      say everything that is wrong with it, or with all
   wgautomesh genkey            print a new gossip secret
   wgautomesh status [MESH]     show the peers of a running wgautomesh, or of all
   wgautomesh COMMAND --help    more about one command
@@ -111,9 +111,12 @@ Usage: wgautomesh status [--json] [-c DIR] [--interface NAME | MESH]
 
   -i, --interface NAME   the WireGuard interface that it meshes
   MESH                   the mesh; all that are enabled, if none is given
-  --json                 the whole status as one JSON document; that of all is
-                         {\"version\":1,\"meshes\":[{\"mesh\":\"NAME\",\"status\":{...}}]},
-                         with \"error\" instead where no daemon answered
+  --json                 the whole status as one JSON document
+
+The document of all meshes has that of each in it, or why there is none:
+
+    {\"version\":1,\"meshes\":[{\"mesh\":\"NAME\",\"status\":{...}},
+                            {\"mesh\":\"NAME\",\"error\":\"...\"}]}
 
 Peers that are not connected come first, each with the last reason. Only root,
 and the user that the daemon runs as, may ask.

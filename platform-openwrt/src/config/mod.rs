@@ -35,6 +35,11 @@
 mod network;
 mod value;
 
+/// What the fuzz target needs from inside.
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
+
 #[cfg(test)]
 mod tests;
 
@@ -116,7 +121,7 @@ impl Meshes {
             }
         }
         let Walk { mut meshes, mut report, .. } = walk;
-        if meshes.is_empty() {
+        if meshes.is_empty() && !report.has_errors() {
             let what = "there is no mesh";
             let fix = "add config mesh 'home', and below it option interface 'wg0', option gossip_port '1666' and option \
                        secret_file '/etc/wgautomesh/secret'";

@@ -21,21 +21,35 @@ const DEFAULT_PORT: &str = "51820";
 
 /// Adds to `draft` the peers that its interface has in the file in `directory`, but for those that are `excluded`.
 pub(super) fn add_peers(directory: &Path, draft: &mut Draft, excluded: &[PublicKey], report: &mut Report) {
-    // Without a name there is nothing to look for, which is an error already.
-    let Some(interface) = draft.interface.given().cloned() else { return };
     let path = directory.join(FILE);
     let mut own = Report::new(path.to_string_lossy());
-    let source = report.add_source(path.to_string_lossy());
-    let Some(file) = read_source(&path, &mut own) else {
-        for finding in own.findings() {
-            let what = format!("{} {}", path.display(), finding.fault.what);
-            let fix = "or add option peers_from_network '0', if the peers are here";
-            report.warn(draft.at, "peers_from_network", Fault::new(what, fix));
+    match read_source(&path, &mut own) {
+        Some(file) => add_peers_of(&file.bytes, &path, draft, excluded, report),
+        None => {
+            for finding in own.errors() {
+                let what = format!("{} {}", path.display(), finding.fault.what);
+                let fix = "add option peers_from_network '0' if the peers are not there";
+                report.warn(draft.at, "peers_from_network", Fault::new(what, fix));
+            }
         }
-        return;
-    };
+    }
+}
+
+/// As [`add_peers`], of the file's bytes.
+pub(super) fn add_peers_of(
+    bytes: &[u8],
+    path: &Path,
+    draft: &mut Draft,
+    excluded: &[PublicKey],
+    report: &mut Report,
+) {
+    // Without a name there is nothing to look for, which is an error already.
+    let Some(interface) = draft.interface.given().cloned() else { return };
+    let source = report.add_source(path.to_string_lossy());
+    // What is allowed and odd there is not our business.
+    let mut own = Report::new("");
     // What is not UTF-8 is in names, and those of other things.
-    let text = String::from_utf8_lossy(&file.bytes);
+    let text = String::from_utf8_lossy(bytes);
     let Some(package) = uci::parse(&text, source, &mut own) else {
         for finding in own.errors() {
             let what = format!("{}; the peers in this file are left out", finding.fault.what);
@@ -43,7 +57,7 @@ pub(super) fn add_peers(directory: &Path, draft: &mut Draft, excluded: &[PublicK
         }
         return;
     };
-    check_interface(&package, &interface.value.to_string(), interface.at, &path, report);
+    check_interface(&package, interface.value.as_str(), interface.at, path, report);
     let kind = format!("wireguard_{}", interface.value);
     for section in package.sections.iter().filter(|section| *section.kind == *kind) {
         add_peer(section, draft, excluded, report);

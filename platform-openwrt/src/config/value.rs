@@ -67,6 +67,9 @@ pub(super) fn switch(text: &str) -> Result<bool, Fault> {
 pub(super) fn port(text: &str) -> Result<NonZeroU16, Fault> {
     match text.parse::<i128>() {
         Ok(number) => port_of(number),
+        Err(_) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Err(Fault::new("is far outside of the range of a UDP port", PORT_FIX))
+        }
         Err(_) => Err(Fault::new(format!("is {}, not a whole number", quoted(text)), PORT_FIX)),
     }
 }

@@ -1,8 +1,8 @@
 //! What a file means, the mistakes in it, and that whatever is written reads back.
 
 use super::*;
+use crate::mutate;
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
 use wgautomesh::config::Report;
 
 fn read(text: &str) -> Result<Package<'_>, Vec<String>> {
@@ -228,20 +228,8 @@ fn spelled(value: &str, spelling: u8) -> String {
     }
 }
 
-/// The same cases on every run, unless PROPTEST_RNG_SEED asks for others; a failure prints its smallest input.
-fn settings() -> ProptestConfig {
-    let mut settings = ProptestConfig::default();
-    // Ten thousand take a second.
-    settings.cases = settings.cases.max(10_000);
-    settings.failure_persistence = None;
-    if settings.rng_seed == RngSeed::Random {
-        settings.rng_seed = RngSeed::Fixed(20_261_125);
-    }
-    settings
-}
-
 proptest! {
-    #![proptest_config(settings())]
+    #![proptest_config(mutate::settings(10_000))]
 
     /// A value reads back as it was, written as `uci export` does, in double quotes, and without any.
     #[test]
@@ -263,30 +251,6 @@ proptest! {
     /// Whatever is read, written again as `uci export` does, means the same.
     #[test]
     fn what_is_read_can_be_written_again(text in "(config t( n)?|option a|list a|option|['\"\\\\#; \\n\\ra-c]){0,40}") {
-        let mut report = Report::new("f");
-        if let Some(package) = parse(&text, 0, &mut report) {
-            let mut again = String::new();
-            for section in &package.sections {
-                again += &format!("config {} {}\n", quoted(&section.kind), quoted(section.name.as_deref().unwrap_or("")));
-                for setting in &section.settings {
-                    let command = if setting.list { "list" } else { "option" };
-                    for value in &setting.values {
-                        again += &format!("{command} {} {}\n", &*setting.name, quoted(&value.value));
-                    }
-                }
-            }
-            let shown = |package: &Package<'_>| -> Vec<String> {
-                package.sections.iter().map(|section| {
-                    let settings = section.settings.iter().map(|setting| {
-                        let values: Vec<String> = setting.values.iter().map(|v| v.value.to_string()).collect();
-                        format!("{} {} {values:?}", &*setting.name, setting.list)
-                    });
-                    format!("{} {:?} {:?}", &*section.kind, section.name.as_deref(), settings.collect::<Vec<_>>())
-                }).collect()
-            };
-            let reread = read(&again);
-            prop_assert!(reread.is_ok(), "{:?}: {:?}", again, reread.err());
-            prop_assert_eq!(shown(&package), shown(&reread.unwrap_or_default()));
-        }
+        crate::config::fuzzing::check_syntax(text.as_bytes());
     }
 }
