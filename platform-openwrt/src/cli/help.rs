@@ -58,7 +58,7 @@ Environment:
   WGAUTOMESH_LOG           how much to log: error, warn, info (the default),
                            debug, trace or off
   WGAUTOMESH_RUNTIME_DIR   where the control sockets are, instead of
-                           /run/wgautomesh
+                           /var/run/wgautomesh
 
 Exit status: 0 done; 1 it could not be done; 2 the command line makes no sense.
 ";
