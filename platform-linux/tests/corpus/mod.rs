@@ -98,6 +98,14 @@ pub(crate) fn run(program: &str, directory: &Path, arguments: &[&str]) -> Output
         .unwrap()
 }
 
+/// `run` says what `check` says about a bad configuration, but for the verdict at the end, and fails as it does.
+pub(crate) fn refused_alike(ran: &Output, checked: &Output) {
+    assert_eq!((ran.status.code(), &*text(&ran.stdout)), (checked.status.code(), ""));
+    let expected: Vec<String> = text(&checked.stderr).lines().map(str::to_owned).collect();
+    let said: Vec<String> = text(&ran.stderr).lines().map(str::to_owned).collect();
+    assert_eq!(said[..], expected[..expected.len() - 1]);
+}
+
 pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("what is printed is UTF-8")
 }
