@@ -154,7 +154,7 @@ pub use input::{ActionError, AddPeerError, Interface, LanLink, PeerAction, PeerR
 pub use key::{KeyError, PublicKey};
 pub use mesh::{Answer, AskError, Mesh, OPENER_MAGIC};
 pub use output::{CandidateKind, Event, Output, Reason};
-pub use record::NatClass;
+pub use record::{NatClass, Nats};
 pub use seal::SharedKey;
 #[cfg(fuzzing)]
 pub use seal::fuzzing;

@@ -448,7 +448,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 reason: if link.phase.is_live() { None } else { link.reason },
                 via: self.peers.get(link.via).map(|p| p.key),
                 since: (link.since != Instant::MIN).then_some(link.since),
-                nat: peer.held.claim.as_ref().map(crate::record::Claim::nat).unwrap_or_default(),
+                nats: peer.held.claim.as_ref().map(crate::record::Claim::nats).unwrap_or_default(),
                 sees_us_at: peer.sees_us_at.filter(|_| link.phase.is_live()),
                 lan_barred: self.lan.barred(place),
             }
@@ -462,7 +462,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             interface: self.interface,
             address: self.own_peer().map(|p| p.address),
             seen: self.seen_at(),
-            nat: self.own.claim.nat(),
+            nats: self.own.claim.nats(),
             record: (self.own.claim.order.incarnation, self.own.claim.order.seq),
             peers: self.peers.iter().filter(|(_, p)| p.is_other()).count(),
             connected: self.connected(),

@@ -159,6 +159,9 @@ pub enum Reason {
     NoCommonFamily,
     /// No peer at all is connected, so that nobody can tell where it is.
     Isolated,
+    /// Both are behind one NAT, which does not send back what comes from inside for its own public address, and neither answers
+    /// at addresses of its own.
+    NoHairpin,
 }
 
 impl Reason {
@@ -181,6 +184,7 @@ impl Reason {
             Self::PerhapsEndpointDependentNat,
             Self::NoCommonFamily,
             Self::Isolated,
+            Self::NoHairpin,
         ]
         .into_iter()
         .find(|reason| *reason as u8 == byte)
@@ -207,6 +211,7 @@ impl Reason {
             Self::PerhapsEndpointDependentNat => "perhaps-endpoint-dependent-nat",
             Self::NoCommonFamily => "no-common-family",
             Self::Isolated => "isolated",
+            Self::NoHairpin => "no-hairpin",
         }
     }
 }
@@ -245,6 +250,10 @@ impl fmt::Display for Reason {
             Self::Isolated => {
                 "no endpoint is configured and no peer is connected that could tell where it is: if those with \
                  endpoints do not answer either, see whether UDP is blocked here"
+            }
+            Self::NoHairpin => {
+                "both are behind one NAT, which lets neither reach the other by its public address (no hairpinning), and \
+                 their own addresses do not answer: put both on one network, or turn on NAT loopback in that router"
             }
         })
     }

@@ -400,8 +400,10 @@ impl Link {
 
     /// An attempt is under way. What is known to stand in its way goes on being so.
     pub(crate) fn set_connecting(&mut self) {
-        let known =
-            matches!(self.reason, Some(Reason::EndpointDependentNat | Reason::PerhapsEndpointDependentNat));
+        let known = matches!(
+            self.reason,
+            Some(Reason::EndpointDependentNat | Reason::PerhapsEndpointDependentNat | Reason::NoHairpin)
+        );
         if !known {
             self.reason = Some(Reason::Connecting);
         }

@@ -142,6 +142,16 @@ impl NatClass {
     }
 }
 
+/// What is in front of a node in each family of addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Nats {
+    /// In IPv4.
+    pub v4: NatClass,
+    /// In IPv6.
+    pub v6: NatClass,
+}
+
 /// The content of a record, without whose it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Claim {
@@ -189,12 +199,9 @@ impl Claim {
         NatClass::from_wire(if v4 { self.nat & 0xf } else { self.nat >> 4 })
     }
 
-    /// The same in a word: that of IPv4, where translation is at home, if there is one.
-    pub(crate) const fn nat(&self) -> NatClass {
-        match self.nat_of(true) {
-            NatClass::Unknown => self.nat_of(false),
-            known => known,
-        }
+    /// The same in both.
+    pub(crate) const fn nats(&self) -> Nats {
+        Nats { v4: self.nat_of(true), v6: self.nat_of(false) }
     }
 
     pub(crate) const fn set_nats(&mut self, v4: NatClass, v6: NatClass) {

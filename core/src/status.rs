@@ -5,7 +5,7 @@ use core::net::{IpAddr, SocketAddr};
 use embassy_time::{Duration, Instant};
 use heapless::Vec;
 
-use crate::{CandidateKind, Endpoint, Interface, NatClass, PublicKey, Reason};
+use crate::{CandidateKind, Endpoint, Interface, Nats, PublicKey, Reason};
 
 /// How it stands with a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +81,7 @@ pub struct PeerStatus {
     /// Since when it is (or is not) connected; `None` if it never changed.
     pub since: Option<Instant>,
     /// What the peer says is in front of it.
-    pub nat: NatClass,
+    pub nats: Nats,
     /// Where the peer sees us.
     pub sees_us_at: Option<Endpoint>,
     /// Where on a LAN of ours it was heard, and nothing came through: not tried at present.
@@ -109,7 +109,7 @@ pub struct NodeStatus {
     /// Where live peers see us, the most agreed on first.
     pub seen: Vec<Seen, 4>,
     /// What is in front of us.
-    pub nat: NatClass,
+    pub nats: Nats,
     /// Our own record as (incarnation, sequence number): how often it was made anew after a clash, and how often it
     /// changed since.
     pub record: (u32, u32),

@@ -9,6 +9,7 @@ use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 use std::path::Path;
 use std::sync::Mutex;
+use std::time::Instant;
 
 use common::{LIMIT, TERM, connected, daemon, expect_all, on_this_machine, print_logs, with_daemon};
 use wgautomesh_examples::mesh_box::{
@@ -194,7 +195,24 @@ fn commands_work_inside_a_node() {
     assert_eq!(check.code, Some(0), "{check:?}");
     assert!(mesh.node(0).usage().unwrap().gossip_bytes > 0);
     for at in 0..3 {
+        expect_nat(&mut mesh, at, daemon);
         expect_status(&mut mesh, at, daemon);
+    }
+}
+
+/// The daemon of a node finds out what is in front of it, and says it once it has published it.
+fn expect_nat(mesh: &mut Mesh, at: usize, daemon: &str) {
+    let plan = mesh.nodes()[at].plan();
+    let expected = if plan.endpoint.is_some() { "open" } else { "endpoint-independent" };
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let status = mesh.node(at).status(Path::new(daemon)).unwrap().unwrap();
+        let nat = &status["node"]["nat"];
+        if nat["ipv4"] == expected && nat["ipv6"].is_null() {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{expected} expected: {status}");
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 
@@ -230,6 +248,8 @@ fn expect_status(mesh: &mut Mesh, at: usize, daemon: &str) {
     let table = mesh.node(at).run(&[daemon, "status", CONFIG_PATH]).unwrap();
     assert_eq!(table.code, Some(0), "{table:?}");
     println!("{}", table.stdout);
+    let words = if plans[at].endpoint.is_some() { "; no NAT\n" } else { "; endpoint-independent NAT\n" };
+    assert!(table.stdout.contains(words), "{table:?}");
     assert!(table.stdout.contains("\n2 of 2 peers connected\n"), "{table:?}");
     for plan in others() {
         let line = table.stdout.lines().find(|line| line.starts_with(&key(plan)[..8])).unwrap();

@@ -199,10 +199,15 @@ impl<const PEERS: usize> Mesh<PEERS> {
 
     /// Whether we and the peer are seen at the same public address: behind the same NAT.
     pub(super) fn same_public_address(&self, place: Place) -> bool {
+        [true, false].into_iter().any(|v4| self.same_public_address_of(place, v4))
+    }
+
+    /// The same in one family.
+    pub(super) fn same_public_address_of(&self, place: Place, v4: bool) -> bool {
         let Some(peer) = self.peers.get(place) else { return false };
         let theirs =
             peer.mediated.into_iter().chain(peer.held.claim.iter().flat_map(|c| c.of(Origin::Reflexive)));
         let ours = || self.own.claim.of(Origin::Reflexive);
-        theirs.into_iter().any(|t| ours().any(|o| o.ip() == t.ip()))
+        theirs.into_iter().filter(|t| t.is_ipv4() == v4).any(|t| ours().any(|o| o.ip() == t.ip()))
     }
 }

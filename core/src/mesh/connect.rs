@@ -373,6 +373,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
         peer.link.asked = 0;
         peer.link.rx_at = peer.view.rx;
         peer.link.stamp_at = peer.view.stamp;
+        // The other side may ask for the next round before ours has ended.
+        self.recognise_obstacle(place, turn);
+        let Some(peer) = self.peers.get_mut(place) else { return };
         peer.link.set_connecting();
         peer.link.initiator = role == Role::Initiate;
         peer.link.readds = 0;
@@ -621,11 +624,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
         if round > 0 && round.is_multiple_of(rounds) {
             return self.give_up(place, now, obstacle.unwrap_or(Reason::NoAnswer));
         }
+        self.recognise_obstacle(place, round);
         let Some(peer) = self.peers.get_mut(place) else { return };
         peer.link.asked = 0;
-        if round >= 2 && obstacle.is_some() {
-            peer.link.reason = obstacle;
-        }
         if self.is_lower(place) {
             return self.pursue(place, now);
         }
@@ -652,6 +653,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 return None;
             } else if either(NatClass::EndpointDependent) {
                 obstacle = obstacle.or(Some(Reason::EndpointDependentNat));
+            } else if self.same_public_address_of(place, v4) {
+                obstacle = Some(Reason::NoHairpin);
             } else if either(NatClass::Translated) {
                 obstacle = Some(Reason::PerhapsEndpointDependentNat);
             } else {
@@ -659,6 +662,20 @@ impl<const PEERS: usize> Mesh<PEERS> {
             }
         }
         obstacle
+    }
+
+    /// So many rounds of an effort have failed: what stands in the way may be said, while it is tried once more.
+    fn recognise_obstacle(&mut self, place: Place, failed: u8) {
+        let obstacle = self.obstacle(place);
+        // What two have seen of a NAT is certain, and one failed round says that the other side's filter does not forgive it.
+        // What one has seen is a guess, and takes two; behind one NAT there is more than one way to try.
+        let needed = if obstacle == Some(Reason::EndpointDependentNat) { 1 } else { 2 };
+        if let Some(peer) = self.peers.get_mut(place)
+            && obstacle.is_some()
+            && failed >= needed
+        {
+            peer.link.reason = obstacle;
+        }
     }
 
     /// This effort has failed: the next one comes after a while, or with news.

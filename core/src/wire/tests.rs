@@ -295,11 +295,12 @@ fn states_and_reasons_have_their_numbers_for_good() {
         Reason::PerhapsEndpointDependentNat,
         Reason::NoCommonFamily,
         Reason::Isolated,
+        Reason::NoHairpin,
     ];
     for (number, reason) in (0..).zip(reasons) {
         assert_eq!((reason as u8, Reason::from_wire(number)), (number, Some(reason)));
     }
-    assert!((17..=u8::MAX).all(|number| Reason::from_wire(number).is_none()));
+    assert!((18..=u8::MAX).all(|number| Reason::from_wire(number).is_none()));
     let classes = [
         NatClass::Unknown,
         NatClass::Open,

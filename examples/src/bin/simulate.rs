@@ -371,10 +371,11 @@ fn replay(options: &Options, seed: u64) -> bool {
         if let Some(status) = node.mesh.as_ref().map(|m| m.node()) {
             let (incarnation, seq) = status.record;
             say!(
-                "node {}: {} connected, NAT {}, record {incarnation}.{seq}, seen at {:?}",
+                "node {}: {} connected, NAT {} and {}, record {incarnation}.{seq}, seen at {:?}",
                 node.setup.number,
                 status.connected,
-                status.nat.as_str(),
+                status.nats.v4.as_str(),
+                status.nats.v6.as_str(),
                 status.seen
             );
         }

@@ -404,7 +404,7 @@ fn reason(status: &Value, key: &str) -> Option<String> {
     let peers = status["peers"].as_array()?;
     let peer = peers.iter().find(|peer| peer["key"] == key)?;
     let id = peer["reason"]["id"].as_str()?;
-    (peer["state"] == "waiting" && !UNEXPLAINED.contains(&id)).then(|| id.to_owned())
+    (peer["state"] != "connected" && !UNEXPLAINED.contains(&id)).then(|| id.to_owned())
 }
 
 #[cfg(test)]
@@ -437,12 +437,18 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_is_being_connected_is_not_explained() {
+    fn connecting_and_no_answer_explain_nothing() {
         let status = |state: &str, id: &str| serde_json::json!({ "peers": [{ "key": "k", "state": state, "reason": { "id": id } }] });
         let id = "endpoint-dependent-nat";
         assert_eq!(reason(&status("waiting", id), "k").as_deref(), Some(id));
         assert_eq!(reason(&status("waiting", id), "other"), None);
-        assert_eq!(reason(&status("connecting", id), "k"), None);
+        assert_eq!(
+            reason(&status("connecting", id), "k").as_deref(),
+            Some(id),
+            "known while it is tried once more"
+        );
+        assert_eq!(reason(&status("connecting", "connecting"), "k"), None);
+        assert_eq!(reason(&status("connected", id), "k"), None);
         assert_eq!(reason(&status("waiting", "no-answer"), "k"), None);
         assert_eq!(reason(&serde_json::json!({}), "k"), None);
     }

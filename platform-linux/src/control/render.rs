@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! wg0  7Nm7pMmy  10.14.0.1  gossip port 1666  WireGuard port 51820  up 3h12m
-//! seen at 198.51.100.7:51820 by 3 peers; NAT unknown
+//! seen at 198.51.100.7:51820 by 3 peers; endpoint-independent NAT
 //! 3 of 4 peers connected
 //!
 //! PEER      STATE      ENDPOINT            FROM        RTT    HANDSHAKE
@@ -11,7 +11,7 @@
 //! alice     connected  203.0.113.9:51820   configured  12ms   1m12s
 //! ```
 
-use super::status::{Mapped, Node, Peer, PeerState, PortMapping, Status};
+use super::status::{Mapped, Nats, Node, Peer, PeerState, PortMapping, Status};
 use core::fmt::Write as _;
 
 /// Names longer than this are cut; the JSON has them in full.
@@ -72,9 +72,24 @@ fn header(out: &mut String, node: &Node) {
         .map(|seen| format!("{} by {}", seen.endpoint, plural(seen.peers as usize, "peer")))
         .collect();
     let seen = if seen.is_empty() { "by nobody yet".into() } else { format!("at {}", seen.join(", ")) };
-    let _ = writeln!(out, "seen {seen}; NAT {}", printable(node.nat.as_deref().unwrap_or("unknown")));
+    let _ = writeln!(out, "seen {seen}; {}", nats(&node.nat));
     if let Some(mapping) = &node.port_mapping {
         port_mapping(out, mapping);
+    }
+}
+
+/// What is in front of a node, in words.
+fn nats(nats: &Nats) -> String {
+    let words = |class: &str| match class {
+        "open" => "no NAT".into(),
+        "translated" => "a NAT of unknown kind".into(),
+        kind => format!("{} NAT", printable(kind)),
+    };
+    match (nats.ipv4.as_deref(), nats.ipv6.as_deref()) {
+        (None, None) => "NAT unknown".into(),
+        (Some(one), None) | (None, Some(one)) => words(one),
+        (Some(v4), Some(v6)) if v4 == v6 => words(v4),
+        (Some(v4), Some(v6)) => format!("{} (IPv4), {} (IPv6)", words(v4), words(v6)),
     }
 }
 
@@ -128,18 +143,19 @@ fn cells(label: &str, peer: &Peer) -> [String; 6] {
 
 /// Why a peer is not connected: the stable word, which can be looked up, and the sentence.
 fn why(peer: &Peer) -> Option<String> {
+    if peer.state.is_connected() {
+        return None;
+    }
     let via = peer.via.as_deref().map(|via| format!("by way of {}", printable(via)));
-    match (peer.state, &peer.reason, via) {
-        (state, ..) if state.is_connected() => None,
-        (_, None, None) => None,
+    let tried = if peer.state == PeerState::Connecting { "being tried" } else { "last tried" };
+    match (&peer.reason, via) {
         // The word and the sentence would only repeat the state.
-        (PeerState::Connecting, _, Some(via)) => Some(format!("connecting: {via}")),
-        (PeerState::Connecting, Some(reason), None) if reason.id == "connecting" => None,
-        (_, Some(reason), None) => Some(format!("{}: {}", printable(&reason.id), printable(&reason.message))),
-        (_, Some(reason), Some(via)) => {
-            Some(format!("{}: {} (last tried {via})", printable(&reason.id), printable(&reason.message)))
+        (Some(reason), via) if reason.id == "connecting" => via.map(|via| format!("connecting: {via}")),
+        (Some(reason), None) => Some(format!("{}: {}", printable(&reason.id), printable(&reason.message))),
+        (Some(reason), Some(via)) => {
+            Some(format!("{}: {} ({tried} {via})", printable(&reason.id), printable(&reason.message)))
         }
-        (_, None, Some(via)) => Some(format!("last tried {via}")),
+        (None, via) => via.map(|via| format!("{tried} {via}")),
     }
 }
 

@@ -43,13 +43,24 @@ pub struct Node {
     /// Whether it may use raw sockets (`CAP_NET_RAW`) to open NATs.
     #[serde(default)]
     pub openers: bool,
-    /// What kind of NAT it is behind, as a stable word; unknown where nothing can be said yet.
-    pub nat: Option<String>,
+    /// What kind of NAT it is behind.
+    pub nat: Nats,
     /// Where others see it, the one seen by most first.
     pub seen_at: Vec<SeenAt>,
     /// The gateway's port mapping; `null` where none is wanted.
     #[serde(default)]
     pub port_mapping: Option<PortMapping>,
+}
+
+/// What is in front of a node in each family of addresses, as a stable word: `open` (no NAT), `endpoint-independent`,
+/// `endpoint-dependent`, or `translated` (a NAT of which too few have seen anything). `null` where nothing is known, or where it
+/// has no such addresses.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Nats {
+    /// In IPv4.
+    pub ipv4: Option<String>,
+    /// In IPv6.
+    pub ipv6: Option<String>,
 }
 
 /// What has come of asking the gateway for a port mapping.
@@ -94,9 +105,7 @@ pub enum PeerState {
     Mute,
     /// An attempt is under way.
     Connecting,
-    /// It was connected, and is being asked whether it still is.
-    Probing,
-    /// Traffic flows both ways.
+    /// Traffic flows both ways, as far as is known.
     Connected,
     /// Something this version does not know, from a newer daemon.
     #[serde(other)]
@@ -110,7 +119,6 @@ impl PeerState {
             Self::Waiting => "waiting",
             Self::Mute => "mute",
             Self::Connecting => "connecting",
-            Self::Probing => "probing",
             Self::Connected => "connected",
             Self::Unknown => "unknown",
         }
@@ -118,7 +126,7 @@ impl PeerState {
 
     /// Whether traffic flows, as far as is known.
     pub const fn is_connected(self) -> bool {
-        matches!(self, Self::Connected | Self::Probing)
+        matches!(self, Self::Connected)
     }
 }
 
@@ -152,6 +160,9 @@ pub struct Peer {
     pub lan_barred: Option<SocketAddr>,
     /// Who introduced it in the last attempt: the name or the short key of a peer.
     pub via: Option<String>,
+    /// What the peer says is in front of it.
+    #[serde(default)]
+    pub nat: Nats,
 }
 
 /// Why a peer is not connected, or there is no port mapping.

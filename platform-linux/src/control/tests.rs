@@ -1,7 +1,7 @@
 //! Tests of the control socket: documents to the letter, and a server that nobody can stall.
 
 use super::render::table;
-use super::status::{Node, Peer, PeerState, Reason, SeenAt, Status};
+use super::status::{Nats, Node, Peer, PeerState, Reason, SeenAt, Status};
 use super::{
     BindError, FetchError, Interest, MAX_CLIENTS, Request, Server, VERSION, default_directory, fetch, running,
 };
@@ -58,6 +58,7 @@ fn sample() -> Status {
         reason: None,
         lan_barred: None,
         via: None,
+        nat: Nats::default(),
     };
     Status {
         version: VERSION,
@@ -71,7 +72,7 @@ fn sample() -> Status {
             listen_port: Some(51820),
             uptime_s: 11_525,
             openers: true,
-            nat: None,
+            nat: Nats { ipv4: Some("endpoint-independent".into()), ipv6: Some("open".into()) },
             port_mapping: None,
             seen_at: vec![
                 SeenAt { endpoint: "198.51.100.7:51820".parse().unwrap(), peers: 2 },
@@ -105,7 +106,7 @@ fn sample() -> Status {
                 ..peer(Some("bob"), "gN65BkIKy1eCE9pP1wdc8ROUtkHLF2PfAqYdyYBz6EA=", "10.14.0.4")
             },
             Peer {
-                state: PeerState::Probing,
+                state: PeerState::Connected,
                 endpoint: Some("[2001:db8::4]:51820".parse().unwrap()),
                 endpoint_source: Some("roamed".into()),
                 rtt_us: Some(843),
@@ -124,7 +125,7 @@ fn the_table_to_the_letter() {
         shown,
         "\
 wg0  7Nm7pMmy  10.14.0.1  gossip port 1666  WireGuard port 51820  up 3h12m
-seen at 198.51.100.7:51820 by 2 peers, [2001:db8::7]:51820 by 1 peer; NAT unknown
+seen at 198.51.100.7:51820 by 2 peers, [2001:db8::7]:51820 by 1 peer; endpoint-independent NAT (IPv4), no NAT (IPv6)
 2 of 4 peers connected
 
 PEER      STATE       ENDPOINT             FROM        RTT    HANDSHAKE
@@ -132,10 +133,40 @@ EtRoWBYC  waiting     -                    -           -      -
   no-mediator: no connected peer could introduce us
 bob       connecting  203.0.113.77:40001   mediated    -      -
   connecting: by way of dora
-alice     probing     [2001:db8::4]:51820  roamed      0.8ms  3s
+alice     connected   [2001:db8::4]:51820  roamed      0.8ms  3s
 dora      connected   203.0.113.9:51820    configured  12ms   1m12s
 "
     );
+}
+
+#[test]
+fn what_is_in_front_of_the_node_is_shown_in_words() {
+    let mut status = sample();
+    for (v4, v6, words) in [
+        (None, None, "NAT unknown"),
+        (Some("open"), None, "no NAT"),
+        (Some("open"), Some("open"), "no NAT"),
+        (None, Some("translated"), "a NAT of unknown kind"),
+        (Some("endpoint-dependent"), Some("open"), "endpoint-dependent NAT (IPv4), no NAT (IPv6)"),
+    ] {
+        status.node.nat = Nats { ipv4: v4.map(Into::into), ipv6: v6.map(Into::into) };
+        assert!(table(&status).contains(&format!(" by 1 peer; {words}\n")), "{words}");
+    }
+}
+
+/// What stands in the way is said as soon as it is known, not when the last try has failed.
+#[test]
+fn a_known_obstacle_is_shown_while_it_is_tried_once_more() {
+    let mut status = sample();
+    status.peers[2].reason =
+        Some(Reason { id: "endpoint-dependent-nat".into(), message: "cannot be punched".into() });
+    let shown = table(&status);
+    assert!(
+        shown.contains("\n  endpoint-dependent-nat: cannot be punched (being tried by way of dora)\n"),
+        "{shown}"
+    );
+    status.peers[2].state = PeerState::Waiting;
+    assert!(table(&status).contains("(last tried by way of dora)\n"));
 }
 
 #[test]
@@ -148,6 +179,7 @@ fn the_table_of_a_node_that_waits() {
         mesh_address: None,
         listen_port: None,
         seen_at: Vec::new(),
+        nat: Nats::default(),
         uptime_s: 5,
         ..status.node
     };
@@ -199,15 +231,15 @@ fn the_json_to_the_letter() {
         concat!(
             r#"{"version":1,"node":{"version":"0.1.0","interface":"wg0","interface_up":true,"#,
             r#""key":"7Nm7pMmyS7Nts1MB+loyD8u84ODxHPTkDu+uqQR6yDk=","mesh_address":"10.14.0.1","gossip_port":1666,"#,
-            r#""listen_port":51820,"uptime_s":11525,"openers":true,"nat":null,"seen_at":["#,
+            r#""listen_port":51820,"uptime_s":11525,"openers":true,"nat":{"ipv4":"endpoint-independent","ipv6":"open"},"seen_at":["#,
             r#"{"endpoint":"198.51.100.7:51820","peers":2},{"endpoint":"[2001:db8::7]:51820","peers":1}],"port_mapping":null},"peers":["#,
             r#"{"name":"dora","key":"lABn/axzD1jkFulX8c+K3B3CbKXORlIMDDoe8sQVxhs=","address":"10.14.0.2","#,
             r#""state":"connected","endpoint":"203.0.113.9:51820","endpoint_source":"configured","rtt_us":12345,"#,
-            r#""handshake_age_s":72,"rx_bytes":123456,"tx_bytes":7890,"reason":null,"lan_barred":null,"via":null},"#,
+            r#""handshake_age_s":72,"rx_bytes":123456,"tx_bytes":7890,"reason":null,"lan_barred":null,"via":null,"nat":{"ipv4":null,"ipv6":null}},"#,
             r#"{"name":null,"key":"EtRoWBYCdjqgXX0L+uWLg8KxNfIK8k9OTh30tL19bXU=","address":"10.14.0.3","#,
             r#""state":"waiting","endpoint":null,"endpoint_source":null,"rtt_us":null,"handshake_age_s":null,"#,
             r#""rx_bytes":0,"tx_bytes":0,"#,
-            r#""reason":{"id":"no-mediator","message":"no connected peer could introduce us"},"lan_barred":null,"via":null}],"#,
+            r#""reason":{"id":"no-mediator","message":"no connected peer could introduce us"},"lan_barred":null,"via":null,"nat":{"ipv4":null,"ipv6":null}}],"#,
             r#""counters":{"rx_bad":1,"rx_datagrams":42}}"#,
             "\n"
         )
@@ -298,7 +330,7 @@ fn asks_and_answers() {
 
     // Larger than any socket buffer, so that it goes in many pieces.
     let mut large = sample();
-    large.node.nat = Some("n".repeat(4_000_000));
+    large.node.nat.ipv4 = Some("n".repeat(4_000_000));
     let (answer, done) = (large.to_json(), AtomicBool::new(false));
     std::thread::scope(|scope| {
         scope.spawn(|| serve(&mut server, &answer, &done));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use wgautomesh_core::{Counters, Instant, LinkState, Mesh, PeerStatus, PublicKey};
+use wgautomesh_core::{Counters, Instant, LinkState, Mesh, NatClass, Nats, PeerStatus, PublicKey};
 
 use super::{Node, names::Names};
 use crate::control::{
@@ -33,7 +33,7 @@ pub(super) fn document<const PEERS: usize>(
             listen_port: this.interface.map(|interface| interface.listen_port).filter(|&port| port != 0),
             uptime_s: now.saturating_duration_since(node.started).as_secs(),
             openers,
-            nat: None,
+            nat: nats(this.nats),
             seen_at: this
                 .seen
                 .iter()
@@ -52,9 +52,10 @@ fn peer(peer: &PeerStatus, name: Option<&str>, names: &Names, now: Instant) -> s
         key: peer.key.to_string(),
         address: peer.address,
         state: match peer.state {
-            // Its gossip is silent: WireGuard may carry data, but nothing is known to come through.
-            LinkState::Waiting | LinkState::Mute => PeerState::Waiting,
+            LinkState::Waiting => PeerState::Waiting,
+            LinkState::Mute => PeerState::Mute,
             LinkState::Connecting => PeerState::Connecting,
+            // A question now and then whether it is still there is no news.
             LinkState::Connected | LinkState::Probing => PeerState::Connected,
             _ => PeerState::Unknown,
         },
@@ -69,7 +70,13 @@ fn peer(peer: &PeerStatus, name: Option<&str>, names: &Names, now: Instant) -> s
             .map(|reason| status::Reason { id: reason.as_str().into(), message: reason.to_string() }),
         lan_barred: peer.lan_barred.map(Into::into),
         via: peer.via.map(|key| names.short(&key)),
+        nat: nats(peer.nats),
     }
+}
+
+fn nats(nats: Nats) -> status::Nats {
+    let word = |class: NatClass| (class != NatClass::Unknown).then(|| class.as_str().into());
+    status::Nats { ipv4: word(nats.v4), ipv6: word(nats.v6) }
 }
 
 fn counters(c: &Counters) -> BTreeMap<String, u64> {

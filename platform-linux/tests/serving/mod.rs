@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use wgautomesh::config::InterfaceName;
 use wgautomesh::control::Server;
-use wgautomesh::control::status::{Node, Status};
+use wgautomesh::control::status::{Nats, Node, Status};
 
 /// A directory of one test.
 pub(crate) struct Directory(pub(crate) PathBuf);
@@ -47,7 +47,7 @@ pub(crate) fn while_serving<T>(directory: &Path, interface: &str, asking: impl F
             listen_port: None,
             uptime_s: 61,
             openers: true,
-            nat: None,
+            nat: Nats::default(),
             port_mapping: None,
             seen_at: Vec::new(),
         },

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     Duration, LinkState, NatClass, OPENER_MAGIC, PeerAction, Reason,
     limits::{OPENER_TIMES, OPENER_WINDOW, OPENERS_PER_SECOND, SERIES_PER_WINDOW},
+    record::{Origin, RecordEndpoint},
     seal,
     testing::at,
     wire::{self, Intro, Kind, Opener, Reader, Role},
@@ -280,46 +281,87 @@ fn no_attempt_is_without_an_opener() {
     assert_eq!(targets.len(), PEERS);
 }
 
-/// How long until it is said that NATs are in the way, and how, when we and the peer are behind such.
-fn obstacle(ours: NatClass, theirs: NatClass) -> (u64, Option<Reason>) {
+/// After which round, and how long until it is said that NATs are in the way, and how, when we and the peer are behind such; or both
+/// behind one.
+fn obstacle(ours: NatClass, theirs: NatClass, one: bool) -> (u8, u64, Option<Reason>) {
     let mut bench = introduced();
     bench.mesh.own.claim.set_nats(ours, NatClass::Unknown);
+    if one {
+        let reflexive = RecordEndpoint::new(Origin::Reflexive, at("203.0.113.77:1234"));
+        bench.mesh.own.claim.endpoints.push(reflexive).expect("room");
+    }
     let mut entry = record(2, 1, 2, "203.0.113.78:51820");
     entry.claim.set_nats(theirs, NatClass::Unknown);
     bench.hear_records(1, &[entry]);
     let start = bench.now;
+    let mut rounds = 0;
     for _ in 0..200 {
         let asked = bench.sent_to(1).find_map(|sent| sent.first::<wire::IntroReq>(Kind::IntroReq));
         bench.forget();
         if let Some(asked) = asked {
             let role = if asked.round % 2 == 1 { Role::Open } else { Role::Initiate };
             let attempt = [9, 9, asked.round, 1];
-            bench.hear_one(1, Kind::Intro, &Intro { attempt, round: asked.round, ..intro(role) });
+            // As with 50 ms from any node to any other.
+            bench.hear_one(
+                1,
+                Kind::Intro,
+                &Intro { attempt, round: asked.round, rtt_ms: 200, ..intro(role) },
+            );
+            rounds = asked.round;
         }
         // Nobody else's measurements change what we are.
         bench.mesh.own.claim.set_nats(ours, NatClass::Unknown);
         bench.advance(Duration::from_millis(50));
         let reason = bench.reason(2);
         if !matches!(reason, Some(Reason::Connecting) | None) {
-            return ((bench.now - start).as_millis(), reason);
+            return (rounds, (bench.now - start).as_millis(), reason);
         }
     }
-    (u64::MAX, bench.reason(2))
+    (rounds, u64::MAX, bench.reason(2))
 }
 
 #[test]
 fn nats_that_cannot_be_punched_are_recognised() {
     use NatClass::{EndpointDependent, EndpointIndependent, Open, Translated};
-    for (ours, theirs, expected, within) in [
-        (EndpointIndependent, EndpointDependent, Reason::EndpointDependentNat, 3000),
-        (EndpointDependent, EndpointDependent, Reason::EndpointDependentNat, 3000),
-        (EndpointDependent, Translated, Reason::EndpointDependentNat, 3000),
-        (Translated, EndpointIndependent, Reason::PerhapsEndpointDependentNat, 5000),
-        (EndpointIndependent, EndpointIndependent, Reason::NoAnswer, 8000),
-        (EndpointDependent, Open, Reason::NoAnswer, 8000),
+    for (ours, theirs, one, expected, rounds, within) in [
+        (EndpointIndependent, EndpointDependent, false, Reason::EndpointDependentNat, 1, 2000),
+        (EndpointDependent, EndpointDependent, false, Reason::EndpointDependentNat, 1, 2000),
+        (EndpointDependent, Translated, false, Reason::EndpointDependentNat, 1, 2000),
+        (Translated, EndpointIndependent, false, Reason::PerhapsEndpointDependentNat, 2, 4000),
+        (EndpointIndependent, EndpointIndependent, true, Reason::NoHairpin, 2, 4000),
+        (Translated, EndpointIndependent, true, Reason::NoHairpin, 2, 4000),
+        (EndpointDependent, EndpointIndependent, true, Reason::EndpointDependentNat, 1, 2000),
+        (EndpointIndependent, EndpointIndependent, false, Reason::NoAnswer, 4, 8000),
+        (EndpointDependent, Open, false, Reason::NoAnswer, 4, 8000),
     ] {
-        let (after, reason) = obstacle(ours, theirs);
-        assert_eq!(reason, Some(expected), "{ours:?} and {theirs:?}");
-        assert!(after <= within, "{ours:?} and {theirs:?}: after {after} ms");
+        let case = std::format!("{ours:?} and {theirs:?}{}", if one { ", behind one" } else { "" });
+        let (round, after, reason) = obstacle(ours, theirs, one);
+        assert_eq!(reason, Some(expected), "{case}");
+        assert_eq!(round, rounds, "{case}");
+        assert!(after <= within, "{case}: after {after} ms");
+    }
+}
+
+/// The two sides' rounds do not end at the same instant, and whoever is first asks for the next.
+#[test]
+fn a_round_that_the_other_side_has_ended_counts_as_failed() {
+    for (theirs, expected) in [
+        (
+            NatClass::EndpointDependent,
+            [Reason::Connecting, Reason::EndpointDependentNat, Reason::EndpointDependentNat],
+        ),
+        (NatClass::Translated, [Reason::Connecting, Reason::Connecting, Reason::PerhapsEndpointDependentNat]),
+    ] {
+        let mut bench = introduced();
+        bench.mesh.own.claim.set_nats(NatClass::EndpointIndependent, NatClass::Unknown);
+        let mut entry = record(2, 1, 2, "203.0.113.78:51820");
+        entry.claim.set_nats(theirs, NatClass::Unknown);
+        bench.hear_records(1, &[entry]);
+        for (round, reason) in (1..).zip(expected) {
+            let attempt = [9, 9, round, 1];
+            bench.hear_one(1, Kind::Intro, &Intro { attempt, round, ..intro(Role::Open) });
+            assert_eq!(bench.reason(2), Some(reason), "{theirs:?}, as round {round} begins");
+            bench.advance(Duration::from_millis(200));
+        }
     }
 }
