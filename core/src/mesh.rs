@@ -14,7 +14,7 @@ use crate::{
         MAX_RECONCILIATIONS, MAX_SECRETS, MAX_TELLS, OVERSLEPT, READ_LOST, WAITING_GRACE,
     },
     peer::{NOBODY, Peer, Pending, Phase, Place},
-    record::Order,
+    record::{Order, RecordEndpoint},
     table::Table,
 };
 
@@ -689,6 +689,22 @@ impl core::fmt::Display for LogKey<'_> {
 impl defmt::Format for LogKey<'_> {
     fn format(&self, f: defmt::Formatter<'_>) {
         defmt::write!(f, "{=[u8]:02x}", self.0.as_bytes()[..4]);
+    }
+}
+
+/// What a record says where its subject is, in a log line, on every log backend.
+struct LogEndpoints<'a>(&'a [RecordEndpoint]);
+
+impl core::fmt::Display for LogEndpoints<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|e| e.endpoint)).finish()
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for LogEndpoints<'_> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        self.0.iter().for_each(|e| defmt::write!(f, "{} ", e.endpoint));
     }
 }
 

@@ -7,7 +7,6 @@ use core::net::IpAddr;
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    path::Path,
 };
 
 use rustix::{io::Errno, net::netdevice};
@@ -35,10 +34,12 @@ const IFA_FLAGS: u16 = 8;
 const IFA_F_UNFIT: u32 = 0x08 | 0x20 | 0x40;
 
 /// Links that carry packets inside packets: what others send to their addresses takes a way round, or comes back to us.
-/// Not `tun`, by which much else is made.
-const TUNNELS: [&[u8]; 12] = [
+/// [`TUN`] is told by more than its kind. Not `ppp`, which is mostly the way to the internet.
+const TUNNELS: [&[u8]; 14] = [
     b"wireguard",
     b"amneziawg",
+    b"ovpn",
+    b"ovpn-dco",
     b"gre",
     b"gretap",
     b"ip6gre",
@@ -51,8 +52,10 @@ const TUNNELS: [&[u8]; 12] = [
     b"xfrm",
 ];
 
-/// Where userspace WireGuards have their sockets, `NAME.sock`: their links are of the kind `tun`.
-const USERSPACE: &str = "/var/run/wireguard";
+/// Links of programs. One that carries bare IP packets ([`ARPHRD_NONE`]) is a VPN's: OpenVPN's, Tailscale's, a userspace
+/// WireGuard's. One that is like a network card (`tap`) may be one too, and may be the only card of a container or lead to
+/// virtual machines.
+const TUN: &[u8] = b"tun";
 
 /// `linux/if.h` and `linux/if_arp.h`.
 const IFF_UP: u32 = 0x1;
@@ -173,26 +176,14 @@ fn note(datagram: &[u8], name: &str, index: &mut Option<u32>, changes: &mut Chan
     }
 }
 
-/// The link of one `RTM_NEWLINK` message, if it is a tunnel; `userspace` says whether a name is that of a userspace
-/// WireGuard's.
-fn tunnel(body: &[u8], userspace: impl Fn(&[u8]) -> bool) -> Option<u32> {
-    let index = field(body, 4).map(u32::from_ne_bytes)?;
-    let (mut name, mut kind) = (&b""[..], &b""[..]);
-    for (attribute, value) in attributes(body, IFINFOMSG) {
-        match attribute {
-            IFLA_IFNAME => name = value.strip_suffix(&[0]).unwrap_or(value),
-            IFLA_LINKINFO => {
-                let found = attributes(value, 0).find(|(attribute, _)| *attribute == IFLA_INFO_KIND);
-                kind = found.map_or(kind, |(_, value)| value.strip_suffix(&[0]).unwrap_or(value));
-            }
-            _ => {}
-        }
-    }
-    (TUNNELS.contains(&kind) || (kind == b"tun" && userspace(name))).then_some(index)
-}
-
-fn has_userspace_socket(name: &[u8]) -> bool {
-    core::str::from_utf8(name).is_ok_and(|name| Path::new(USERSPACE).join(format!("{name}.sock")).exists())
+/// The link of one `RTM_NEWLINK` message, if it is a tunnel.
+fn tunnel(body: &[u8]) -> Option<u32> {
+    let hardware = u16::from_ne_bytes(field(body, 2)?);
+    let index = u32::from_ne_bytes(field(body, 4)?);
+    let (_, info) = attributes(body, IFINFOMSG).find(|&(attribute, _)| attribute == IFLA_LINKINFO)?;
+    let (_, kind) = attributes(info, 0).find(|&(attribute, _)| attribute == IFLA_INFO_KIND)?;
+    let kind = kind.strip_suffix(&[0]).unwrap_or(kind);
+    (TUNNELS.contains(&kind) || (kind == TUN && hardware == ARPHRD_NONE)).then_some(index)
 }
 
 /// The address of one `RTM_NEWADDR` message, if it is one to publish.
@@ -201,8 +192,8 @@ fn fit(body: &[u8], tunnels: &[u32]) -> Option<IpAddr> {
     (!tunnels.contains(&index) && matches!(scope(ip), Scope::Private | Scope::Public)).then_some(ip)
 }
 
-/// The link of one `RTM_NEWLINK` message, without addresses; `userspace` as for [`tunnel`].
-fn link_of(body: &[u8], userspace: impl Fn(&[u8]) -> bool) -> Option<Link> {
+/// The link of one `RTM_NEWLINK` message, without addresses.
+fn link_of(body: &[u8]) -> Option<Link> {
     let flags = u32::from_ne_bytes(field(body, 8)?);
     let (_, name) = attributes(body, IFINFOMSG).find(|&(kind, _)| kind == IFLA_IFNAME)?;
     let hardware = u16::from_ne_bytes(field(body, 2)?);
@@ -211,7 +202,7 @@ fn link_of(body: &[u8], userspace: impl Fn(&[u8]) -> bool) -> Option<Link> {
         index: u32::from_ne_bytes(field(body, 4)?),
         name: String::from_utf8_lossy(name.strip_suffix(&[0])?).into_owned(),
         up: flags & (IFF_UP | IFF_RUNNING) == IFF_UP | IFF_RUNNING,
-        tunnel: one_end || tunnel(body, userspace).is_some(),
+        tunnel: one_end || tunnel(body).is_some(),
         addresses: Vec::new(),
     })
 }
@@ -259,7 +250,7 @@ impl Watch for Rtnetlink {
     fn addresses(&mut self) -> io::Result<Vec<IpAddr>> {
         let mut tunnels = Vec::from_iter(netdevice::name_to_index(&self.events, &self.interface).ok());
         self.dump(kind::GET_LINK, &[rtnl::AF_UNSPEC; IFINFOMSG], |body| {
-            tunnels.extend(tunnel(body, has_userspace_socket));
+            tunnels.extend(tunnel(body));
         })?;
         let mut addresses = Vec::new();
         self.dump(kind::GET_ADDR, &[rtnl::AF_UNSPEC; IFADDRMSG], |body| {
@@ -273,7 +264,7 @@ impl Watch for Rtnetlink {
     fn links(&mut self) -> io::Result<Vec<Link>> {
         let mut links = Vec::new();
         self.dump(kind::GET_LINK, &[rtnl::AF_UNSPEC; IFINFOMSG], |body| {
-            links.extend(link_of(body, has_userspace_socket));
+            links.extend(link_of(body));
         })?;
         self.dump(kind::GET_ADDR, &[rtnl::AF_UNSPEC; IFADDRMSG], |body| {
             if let Some((index, ip, prefix)) = address_of(body)
@@ -350,25 +341,33 @@ mod tests {
 
     #[test]
     fn tunnels_are_told_by_their_kind() {
-        for (name, kind, expected) in [
-            ("wg1", "wireguard", Some(7)),
-            ("he", "sit", Some(7)),
-            ("eth0", "", None),
-            ("br-lan", "bridge", None),
-            ("wan", "tun", None),
-            ("uwg", "tun", Some(7)),
+        const ARPHRD_ETHER: u16 = 1;
+        const ARPHRD_PPP: u16 = 512;
+        for (kind, hardware, expected) in [
+            ("wireguard", ARPHRD_NONE, Some(7)),
+            ("ovpn", ARPHRD_NONE, Some(7)),
+            ("sit", 776, Some(7)),
+            ("gretap", ARPHRD_ETHER, Some(7)),
+            ("", ARPHRD_ETHER, None),
+            ("bridge", ARPHRD_ETHER, None),
+            ("ppp", ARPHRD_PPP, None),
+            // Modems: by USB, where the driver has no kind, and by PCIe.
+            ("", ARPHRD_NONE, None),
+            ("wwan", ARPHRD_NONE, None),
+            ("tun", ARPHRD_NONE, Some(7)),
+            ("tun", ARPHRD_ETHER, None),
         ] {
             let mut info = [0; IFINFOMSG];
+            info[2..4].copy_from_slice(&hardware.to_ne_bytes());
             info[4..8].copy_from_slice(&7u32.to_ne_bytes());
             let value = [kind.as_bytes(), &[0]].concat();
             let nested =
                 [&((4 + value.len()) as u16).to_ne_bytes(), &IFLA_INFO_KIND.to_ne_bytes(), &value[..]]
                     .concat();
-            let request =
-                Request::get(kind::NEW_LINK, &info).attribute(IFLA_IFNAME, &[name.as_bytes(), &[0]].concat());
+            let request = Request::get(kind::NEW_LINK, &info).attribute(IFLA_IFNAME, b"name\0");
             let request = request.attribute(IFLA_LINKINFO, &nested);
-            let found = messages(request.bytes()).find_map(|m| tunnel(m.body, |name| name == b"uwg"));
-            assert_eq!(found, expected, "{name} {kind}");
+            let found = messages(request.bytes()).find_map(|m| tunnel(m.body));
+            assert_eq!(found, expected, "{kind} {hardware}");
         }
     }
 

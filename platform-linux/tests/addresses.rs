@@ -67,18 +67,31 @@ struct TunRequest {
     rest: [u8; 22],
 }
 
+const IFF_TUN: u16 = 1;
+const IFF_TAP: u16 = 2;
+const IFF_NO_PI: u16 = 0x1000;
+const ARPHRD_RAWIP: usize = 519;
+
 /// A link by `/dev/net/tun`, gone with the file.
-fn add_tun(name: &str) -> File {
+fn add_tun(name: &str, kind: u16) -> File {
     const TUNSETIFF: rustix::ioctl::Opcode = rustix::ioctl::opcode::write::<i32>(b'T', 202);
-    const IFF_TUN_NO_PI: u16 = 0x1001;
     let tun = OpenOptions::new().read(true).write(true).open("/dev/net/tun").expect("it was looked for");
-    let mut request = TunRequest { name: [0; 16], flags: IFF_TUN_NO_PI, rest: [0; 22] };
+    let mut request = TunRequest { name: [0; 16], flags: kind | IFF_NO_PI, rest: [0; 22] };
     request.name[..name.len()].copy_from_slice(name.as_bytes());
     // SAFETY: TUNSETIFF reads one `struct ifreq`, whose layout and size the request has.
     let made =
         unsafe { rustix::ioctl::ioctl(&tun, rustix::ioctl::Setter::<TUNSETIFF, TunRequest>::new(request)) };
     made.expect("a tun device");
     tun
+}
+
+/// Makes such a link that is down one of another hardware.
+fn set_hardware(tun: &File, hardware: usize) {
+    const TUNSETLINK: rustix::ioctl::Opcode = rustix::ioctl::opcode::write::<i32>(b'T', 205);
+    // SAFETY: TUNSETLINK takes a number, and no pointer.
+    let set =
+        unsafe { rustix::ioctl::ioctl(tun, rustix::ioctl::IntegerSetter::<TUNSETLINK>::new_usize(hardware)) };
+    set.expect("it is down");
 }
 
 #[test]
@@ -106,17 +119,15 @@ fn what_is_published_is_what_others_can_use() {
         assert!(changed(&mut watch));
         assert_eq!(addresses(&mut watch), ["2001:db8::2", "192.168.7.1"]);
 
-        // The mesh's own interface, another program's tunnel that is not told from a card, and another WireGuard.
-        let _tuns = ["wg0", "card", "wg7"].map(add_tun);
-        for (name, last) in [("wg0", 10), ("card", 11), ("wg7", 12)] {
+        // The mesh's own interface, another VPN's, a modem that carries bare IP packets, and a container's card, which is
+        // the way out of it.
+        let tuns = [("wg0", IFF_TUN), ("vpn", IFF_TUN), ("modem", IFF_TUN), ("card", IFF_TAP)];
+        let tuns = tuns.map(|(name, kind)| add_tun(name, kind));
+        set_hardware(&tuns[2], ARPHRD_RAWIP);
+        for (name, last) in [("wg0", 10), ("vpn", 11), ("modem", 12), ("card", 13)] {
             set_up(index(name));
             add_address(index(name), [10, 14, 0, last], 24);
         }
-        assert_eq!(addresses(&mut watch), ["2001:db8::2", "192.168.7.1", "10.14.0.11", "10.14.0.12"]);
-        let mounted = std::process::Command::new("mount").args(["-t", "tmpfs", "none", "/run"]).status();
-        assert!(mounted.expect("mount").success());
-        std::fs::create_dir_all("/var/run/wireguard").expect("ours");
-        std::fs::write("/var/run/wireguard/wg7.sock", "").expect("ours");
-        assert_eq!(addresses(&mut watch), ["2001:db8::2", "192.168.7.1", "10.14.0.11"]);
+        assert_eq!(addresses(&mut watch), ["2001:db8::2", "192.168.7.1", "10.14.0.12", "10.14.0.13"]);
     });
 }

@@ -6,7 +6,7 @@
 use embassy_time::{Duration, Instant};
 use heapless::Deque;
 
-use super::Mesh;
+use super::{LogEndpoints, LogKey, Mesh};
 use crate::{
     PublicKey,
     alarm::Alarm,
@@ -262,6 +262,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
             return;
         }
         let moved = held.claim.as_ref().is_none_or(|known| known.endpoints != entry.claim.endpoints);
+        if moved {
+            debug!("{} says it is at {}", LogKey(&entry.id), LogEndpoints(&entry.claim.endpoints));
+        }
         self.gossip.digest ^= held.hash ^ hash;
         held.claim = Some(entry.claim);
         held.hash = hash;

@@ -93,3 +93,10 @@ pub(crate) fn open_tun(name: &str) -> Result<fs::File, EnterError> {
         .map_err(|error| EnterError::Io("make the TUN interface non-blocking", error.into()))?;
     Ok(file)
 }
+
+/// The way out of a node, as [`open_tun`]; a daemon must take its addresses for the machine's own, not for a VPN's.
+pub(crate) fn open_wan(name: &str) -> Result<fs::File, EnterError> {
+    let wan = open_tun(name)?;
+    sys::make_modem(&wan).map_err(EnterError::io("make the TUN interface a modem's"))?;
+    Ok(wan)
+}

@@ -306,7 +306,12 @@ impl Node {
         Ok(self.run(&["/bin/cat", CONFIG_PATH])?.stdout)
     }
 
-    pub(crate) fn set_wan(&mut self, addresses: Vec<(IpAddr, u8)>) -> Result<(), BoxError> {
+    /// Gives its wan interface these addresses with their prefix lengths, and takes all others away. The virtual internet
+    /// is not told.
+    ///
+    /// # Errors
+    /// See [`Node`].
+    pub fn set_wan(&mut self, addresses: Vec<(IpAddr, u8)>) -> Result<(), BoxError> {
         self.ask_done(Request::SetWan(addresses), None)
     }
 

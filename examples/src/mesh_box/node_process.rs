@@ -77,7 +77,7 @@ struct Node {
 impl Node {
     /// Makes everything that is there before the daemon.
     fn make(setup: Setup, channel: Arc<Channel>) -> Result<(Self, fs::File), EnterError> {
-        let wan = namespace::open_tun(WAN)?;
+        let wan = namespace::open_wan(WAN)?;
         let interface = Interface::new(setup.wireguard.clone());
         let own = own_addresses(&setup);
         let prober = Prober::open(setup.mesh, own, setup.gossip_port, &setup.others)
@@ -267,10 +267,11 @@ impl Node {
     fn set_wan(&mut self, addresses: Vec<(IpAddr, u8)>) -> io::Result<()> {
         let mut netlink = Netlink::open()?;
         let index = link_index(WAN)?;
-        for (address, prefix) in core::mem::replace(&mut self.setup.wan, addresses) {
+        let before = core::mem::replace(&mut self.setup.wan, addresses);
+        for &(address, prefix) in before.iter().filter(|known| !self.setup.wan.contains(known)) {
             netlink.delete_address(index, address, prefix)?;
         }
-        for &(address, prefix) in &self.setup.wan {
+        for &(address, prefix) in self.setup.wan.iter().filter(|new| !before.contains(new)) {
             netlink.add_address(index, address, prefix)?;
         }
         // The routes of a family go with its last address.

@@ -282,7 +282,7 @@ impl Plan {
             "interface = \"{INTERFACE}\"\ngossip_port = {GOSSIP_PORT}\ngossip_secret_file = \"{SECRET_PATH}\"\n\
              lan_discovery = {}\n{}{}",
             config.lan_discovery,
-            // It is a TUN device, which counts as a tunnel otherwise.
+            // It leads to one other end, and counts as no LAN otherwise.
             if config.lan_discovery { "lan_interfaces = [\"wan\"]\n" } else { "" },
             config.extra_config
         );

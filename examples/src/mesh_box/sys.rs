@@ -1,4 +1,4 @@
-//! The only unsafe code of the box: two system calls that no safe wrapper covers.
+//! The only unsafe code of the box: three system calls that no safe wrapper covers.
 //!
 //! Everything else (mounts, netlink, SCM_RIGHTS, poll) goes through `rustix` and `socket2`.
 #![allow(unsafe_code)]
@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::io;
 
-use rustix::ioctl::{Setter, ioctl, opcode};
+use rustix::ioctl::{IntegerSetter, Setter, ioctl, opcode};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 /// `struct ifreq` as TUNSETIFF reads it: a name and flags. The kernel copies the whole structure, which is 40
@@ -38,6 +38,22 @@ pub(crate) fn attach_tun(file: &File, name: &str) -> io::Result<()> {
     // SAFETY: TUNSETIFF reads one `struct ifreq`; `InterfaceRequest` has its layout and at least its size, and it
     // lives until the call returns.
     unsafe { ioctl(file, Setter::<TUNSETIFF, InterfaceRequest>::new(request))? };
+    Ok(())
+}
+
+/// `_IOW('T', 205, int)`, with the number itself and not a pointer to it.
+const TUNSETLINK: rustix::ioctl::Opcode = opcode::write::<i32>(b'T', 205);
+
+/// Bare IP packets, as of a modem.
+const ARPHRD_RAWIP: usize = 519;
+
+/// Makes the TUN interface of the file, which must be down, look like a modem's instead of a VPN's.
+///
+/// # Errors
+/// `EBUSY` where it is up.
+pub(crate) fn make_modem(tun: &File) -> io::Result<()> {
+    // SAFETY: TUNSETLINK takes a number, and no pointer.
+    unsafe { ioctl(tun, IntegerSetter::<TUNSETLINK>::new_usize(ARPHRD_RAWIP))? };
     Ok(())
 }
 

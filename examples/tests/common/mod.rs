@@ -39,6 +39,7 @@ pub(crate) fn on_this_machine<T>(made: Result<T, BoxError>) -> T {
 }
 
 /// A mesh whose daemons have started and found each other.
+#[allow(dead_code, reason = "not every file of tests begins with one")]
 pub(crate) fn connected(config: MeshConfig) -> Mesh {
     let mut mesh = made(config);
     mesh.start_daemons().unwrap();

@@ -7,7 +7,7 @@
 use super::report::{Fault, Located, Position, Report, quoted};
 use super::secret::{Secret, read_secret_file};
 use super::syntax::{Key, Syntax};
-use super::values::{InterfaceName, InterfacePattern, PeerName, short_key};
+use super::values::{InterfaceName, InterfacePattern, PeerName, StateCommit, short_key};
 use super::{Config, Endpoint, LanConfig, Peer};
 use core::hash::Hash;
 use core::net::IpAddr;
@@ -104,6 +104,8 @@ pub struct Draft {
     pub secret_file: Field<PathBuf>,
     /// `persist_file`
     pub persist_file: Field<PathBuf>,
+    /// `state_commit`; a front end for machines with little flash fills in a longer one where it is absent.
+    pub state_commit: Field<StateCommit>,
     /// `lan_discovery`
     pub lan_discovery: Field<bool>,
     /// `lan_interfaces`
@@ -131,6 +133,7 @@ impl Draft {
             secret: Field::Absent,
             secret_file: Field::Absent,
             persist_file: Field::Absent,
+            state_commit: Field::Absent,
             lan_discovery: Field::Absent,
             lan_interfaces: Field::Absent,
             lan_exclude: Field::Absent,
@@ -159,6 +162,7 @@ impl Draft {
             gossip_port: self.gossip_port.into_value()?,
             secret: secret?,
             persist_file: self.persist_file.into_value(),
+            state_commit: self.state_commit.into_value().unwrap_or_default(),
             lan: self.lan_discovery.into_value().unwrap_or(false).then_some(LanConfig {
                 interfaces: self.lan_interfaces.into_value().unwrap_or_default(),
                 exclude: self.lan_exclude.into_value().unwrap_or_default(),
@@ -237,6 +241,13 @@ impl Draft {
             let fix =
                 format!("forward UDP port {port} there by hand if this node is to be reached from outside");
             report.note(at, self.name(Key::UpnpForwardExternalPort), Fault::new(what, fix));
+        }
+        if let Field::Given(Located { at, .. }) = self.state_commit
+            && self.persist_file.is_absent()
+        {
+            let what = "has no effect while nothing is kept over a restart";
+            let fix = format!("add {}, or remove it", self.name(Key::PersistFile));
+            report.warn(at, self.name(Key::StateCommit), Fault::new(what, fix));
         }
         if let Field::Given(Located { value: false, at }) = self.ipv6 {
             let what = "has no effect: IPv4 and IPv6 are both used wherever the host has them";

@@ -14,6 +14,7 @@
 //! | `gossip_secret` | one of these two | the secret all nodes share |
 //! | `gossip_secret_file` | | a file that holds it; line ends at its end are not part of the secret |
 //! | `persist_file` | optional | where to keep what was learned over a restart; without it nothing is kept |
+//! | `state_commit` | optional | seconds that are at least between two writes of it, 600 if not given; new here |
 //! | `lan_discovery` | optional | look for peers on the LAN |
 //! | `lan_interfaces` | optional | only on these interfaces; new here |
 //! | `lan_exclude` | optional | not on these; new here |
@@ -79,8 +80,8 @@ pub use syntax::{Key, Syntax};
 #[cfg(feature = "toml")]
 pub use toml::{interface_of, load};
 pub use values::{
-    InterfaceName, InterfacePattern, PORT_FIX, PeerName, parse_mesh_address, parse_path, parse_port,
-    parse_public_key, port_of, short_key,
+    InterfaceName, InterfacePattern, PORT_FIX, PeerName, StateCommit, parse_mesh_address, parse_path,
+    parse_port, parse_public_key, port_of, short_key,
 };
 
 use core::net::IpAddr;
@@ -94,6 +95,7 @@ pub struct Config {
     gossip_port: NonZeroU16,
     secret: Secret,
     persist_file: Option<PathBuf>,
+    state_commit: StateCommit,
     lan: Option<LanConfig>,
     upnp_forward_external_port: Option<NonZeroU16>,
     peers_from_interface: bool,
@@ -119,6 +121,11 @@ impl Config {
     /// Where to keep what was learned over a restart; nothing is kept where it is not given.
     pub fn persist_file(&self) -> Option<&Path> {
         self.persist_file.as_deref()
+    }
+
+    /// How often that is written at most.
+    pub fn state_commit(&self) -> StateCommit {
+        self.state_commit
     }
 
     /// Whether to look for peers on the LAN, and on which interfaces.

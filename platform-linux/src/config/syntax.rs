@@ -18,6 +18,8 @@ pub enum Key {
     SecretFile,
     /// Where to keep what was learned.
     PersistFile,
+    /// How often that is written at most.
+    StateCommit,
     /// Whether to look for peers on the LAN.
     LanDiscovery,
     /// Only on these interfaces.

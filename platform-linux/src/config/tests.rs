@@ -119,6 +119,7 @@ fn a_configuration_holds_what_the_file_says() {
         gossip_port = 1666\n\
         gossip_secret = \"a secret \\\"with\\\" quotes\"\n\
         persist_file = \"/var/lib/mesh\"\n\
+        state_commit = 3600\n\
         lan_discovery = true\n\
         lan_interfaces = [\"eth0\", \"br-*\"]\n\
         lan_exclude = \"br-docker\"\n\
@@ -138,6 +139,7 @@ fn a_configuration_holds_what_the_file_says() {
     assert_eq!(config.gossip_port().get(), 1666);
     assert_eq!(config.secret().reveal(), "a secret \"with\" quotes");
     assert_eq!(config.persist_file(), Some("/var/lib/mesh".as_ref()));
+    assert_eq!(config.state_commit(), StateCommit::HOURLY);
     let lan = config.lan().unwrap();
     let names = ["eth0", "eth01", "br-lan", "br-docker"].map(|name| lan.names(name));
     assert_eq!(names, [Some(true), Some(false), Some(true), Some(false)]);

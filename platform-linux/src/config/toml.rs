@@ -12,8 +12,8 @@ use super::source::{Lines, decode, read_source};
 use super::suggest::meant;
 use super::syntax::{Key, Syntax};
 use super::values::{
-    InterfaceName, InterfacePattern, PORT_FIX, PeerName, parse_mesh_address, parse_path, parse_public_key,
-    port_of,
+    InterfaceName, InterfacePattern, PORT_FIX, PeerName, StateCommit, parse_mesh_address, parse_path,
+    parse_public_key, port_of,
 };
 use ::toml::Spanned;
 use ::toml::de::{DeArray, DeTable, DeValue};
@@ -161,6 +161,7 @@ impl Syntax for Toml {
             Key::Secret => "gossip_secret",
             Key::SecretFile => "gossip_secret_file",
             Key::PersistFile => "persist_file",
+            Key::StateCommit => "state_commit",
             Key::LanDiscovery => "lan_discovery",
             Key::LanInterfaces => "lan_interfaces",
             Key::LanExclude => "lan_exclude",
@@ -178,7 +179,7 @@ impl Syntax for Toml {
     fn set(&self, key: Key, value: &str) -> String {
         let name = last_part(self.name(key));
         match key {
-            Key::GossipPort | Key::UpnpForwardExternalPort => format!("{name} = {value}"),
+            Key::GossipPort | Key::StateCommit | Key::UpnpForwardExternalPort => format!("{name} = {value}"),
             _ => format!("{name} = \"{value}\""),
         }
     }
@@ -192,12 +193,13 @@ impl Syntax for Toml {
     }
 }
 
-const TOP_KEYS: [&str; 12] = [
+const TOP_KEYS: [&str; 13] = [
     "interface",
     "gossip_port",
     "gossip_secret",
     "gossip_secret_file",
     "persist_file",
+    "state_commit",
     "lan_discovery",
     "lan_interfaces",
     "lan_exclude",
@@ -247,6 +249,7 @@ impl<'t> Walk<'_, 't> {
                 "gossip_secret" => draft.secret = self.secret(value),
                 "gossip_secret_file" => draft.secret_file = self.path("gossip_secret_file", value),
                 "persist_file" => draft.persist_file = self.path("persist_file", value),
+                "state_commit" => draft.state_commit = self.state_commit(value),
                 "lan_discovery" => draft.lan_discovery = self.boolean("lan_discovery", value),
                 "lan_interfaces" => draft.lan_interfaces = self.interfaces("lan_interfaces", value),
                 "lan_exclude" => draft.lan_exclude = self.interfaces("lan_exclude", value),
@@ -423,6 +426,22 @@ impl<'t> Walk<'_, 't> {
             other => Err(Fault::new(format!("is {}, not a whole number", kind(&other)), PORT_FIX)),
         };
         self.field(key, at, parsed)
+    }
+
+    fn state_commit(&mut self, value: Entry<'t>) -> Field<StateCommit> {
+        let at = self.at(&value);
+        let parsed = match value.into_inner() {
+            // What is too long for this is too long a time as well.
+            DeValue::Integer(number) => StateCommit::from_secs(
+                i128::from_str_radix(number.as_str(), number.radix()).unwrap_or(i128::MAX),
+            ),
+            DeValue::String(text) if StateCommit::parse(&text).is_ok() => {
+                let fix = format!("write state_commit = {text} without quotes");
+                Err(Fault::new("is a string, not a number", fix))
+            }
+            other => Err(Fault::new(format!("is {}, not a whole number", kind(&other)), StateCommit::FIX)),
+        };
+        self.field("state_commit", at, parsed)
     }
 
     fn field<T>(&mut self, key: &str, at: Position, parsed: Result<T, Fault>) -> Field<T> {

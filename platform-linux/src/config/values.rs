@@ -8,7 +8,7 @@ use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 use core::num::NonZeroU16;
 use std::path::PathBuf;
-use wgautomesh_core::PublicKey;
+use wgautomesh_core::{Duration, PublicKey};
 
 /// The name of a network interface, as the kernel accepts it: 1 to 15 bytes, no white space, no `/`, no `:`, and
 /// neither `.` nor `..`. So it is always safe as one component of a path.
@@ -284,6 +284,57 @@ pub fn parse_path(text: &str) -> Result<PathBuf, Fault> {
         return Err(Fault::new("holds a NUL, which no path can", "give the path of a file"));
     }
     Ok(PathBuf::from(text))
+}
+
+/// What is at least between two writes of the state file: flash wears out. A whole number of seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StateCommit(u32);
+
+impl StateCommit {
+    /// On a machine with a disk.
+    pub const TEN_MINUTES: Self = Self(600);
+    /// On a router.
+    pub const HOURLY: Self = Self(3600);
+
+    pub(super) const FIX: &str = "give a number of seconds from 60 to 604800, which is a week";
+
+    /// From a number of seconds.
+    ///
+    /// # Errors
+    /// Where that is below a minute or above a week.
+    pub fn from_secs(seconds: i128) -> Result<Self, Fault> {
+        match u32::try_from(seconds) {
+            Ok(seconds @ 60..=604_800) => Ok(Self(seconds)),
+            Ok(0..60) => Err(Fault::new(
+                format!("is {seconds} s: the state file would be written too often"),
+                Self::FIX,
+            )),
+            _ => Err(Fault::new("is no time of up to a week", Self::FIX)),
+        }
+    }
+
+    /// From text: digits only.
+    ///
+    /// # Errors
+    /// Where it is anything else, or not within the limits.
+    pub fn parse(text: &str) -> Result<Self, Fault> {
+        if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(Fault::new(format!("is {}, which is not a number", quoted(text)), Self::FIX));
+        }
+        Self::from_secs(text.parse().unwrap_or(i128::MAX))
+    }
+
+    /// The same as a time.
+    #[must_use]
+    pub fn duration(self) -> Duration {
+        Duration::from_secs(self.0.into())
+    }
+}
+
+impl Default for StateCommit {
+    fn default() -> Self {
+        Self::TEN_MINUTES
+    }
 }
 
 /// Reads the port of an endpoint from text: 1 to 65535, digits only.

@@ -1,6 +1,6 @@
 //! When the state file is read and written: what the engine finds worth storing, on its way to the disk.
 //!
-//! Flash wears out, so that it is written only after a change and at most once in [`INTERVAL`], and when the daemon ends. A
+//! Flash wears out, so that it is written only after a change and at most once in an interval that is configured, and when the daemon ends. A
 //! disk may take seconds to say that something lies on it, so that this is waited for on a thread of its own.
 
 use core::fmt;
@@ -13,9 +13,6 @@ use std::{
 use wgautomesh_core::{Duration, Instant, Mesh, StoredRecord};
 
 use crate::store::{self, LoadError, SaveError, Saved, Store};
-
-/// Between the start and the first write, and between two writes.
-const INTERVAL: Duration = Duration::from_secs(600);
 
 /// Before the first write where nothing was remembered: then there is nothing to fall back on.
 const FIRST: Duration = Duration::from_secs(60);
@@ -30,6 +27,8 @@ pub(super) struct Memory {
     records: Vec<StoredRecord>,
     /// Something is worth storing that is not stored.
     changed: bool,
+    /// Between the start and the first write, and between two writes.
+    interval: Duration,
     not_before: Instant,
     writing: Option<JoinHandle<()>>,
 }
@@ -45,18 +44,26 @@ struct Keeper {
 impl Memory {
     /// None: what is learned is forgotten at the end.
     pub(super) const fn none() -> Self {
-        Self { keeper: None, records: Vec::new(), changed: false, not_before: Instant::MIN, writing: None }
+        Self {
+            keeper: None,
+            records: Vec::new(),
+            changed: false,
+            interval: Duration::MAX,
+            not_before: Instant::MIN,
+            writing: None,
+        }
     }
 
     /// What is in a store. `path` is what it is called in the log.
-    pub(super) fn load(store: Box<dyn Store>, path: &Path, now: Instant) -> Self {
+    pub(super) fn load(store: Box<dyn Store>, path: &Path, interval: Duration, now: Instant) -> Self {
         let mut keeper = Keeper { store, path: path.into(), said: None };
         let records = keeper.load();
-        let pause = if records.is_empty() { FIRST } else { INTERVAL };
+        let pause = if records.is_empty() { FIRST.min(interval) } else { interval };
         Self {
             keeper: Some(Arc::new(Mutex::new(keeper))),
             records,
             changed: false,
+            interval,
             not_before: now.saturating_add(pause),
             writing: None,
         }
@@ -82,7 +89,7 @@ impl Memory {
         if !self.changed || now < self.not_before {
             return;
         }
-        self.not_before = now.saturating_add(INTERVAL);
+        self.not_before = now.saturating_add(self.interval);
         if self.writing.as_ref().is_some_and(|thread| !thread.is_finished()) {
             // A disk that has not been heard of for so long.
             return log::debug!("the state file is still being written");

@@ -137,7 +137,9 @@ pub fn run<const PEERS: usize>(config: &Config, mesh: &mut Mesh<PEERS>) -> Resul
         rng: SysRng,
         resolver,
         memory: match config.persist_file() {
-            Some(path) => Memory::load(Box::new(FileStore::new(path)), path, now),
+            Some(path) => {
+                Memory::load(Box::new(FileStore::new(path)), path, config.state_commit().duration(), now)
+            }
             None => Memory::none(),
         },
         adopted: Adopted::new(config),

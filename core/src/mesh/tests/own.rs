@@ -2,13 +2,15 @@
 
 extern crate std;
 
+use std::vec::Vec;
+
 use super::{
     bench::{Bench, record},
     key, mesh_address,
 };
 use crate::{
     Duration, Event, NatClass,
-    limits::{MAX_REFUTATIONS, REFUTATION_PAUSE, REFUTATION_WINDOW},
+    limits::{MAX_REFUTATIONS, PUSH_DELAY, REFUTATION_PAUSE, REFUTATION_WINDOW},
     record::{Claim, Order, Origin},
     testing::at,
     wire::{Hello, Kind},
@@ -42,6 +44,28 @@ fn the_first_record_says_who_and_where_we_are() {
     assert_eq!(claim.of(Origin::Local).next(), Some(at("198.51.100.1:51820")));
     assert_eq!(claim.order.incarnation, 1);
     assert_ne!(bench.mesh.node().digest, 0);
+}
+
+/// An address that comes or goes is told to everybody before any timer but that of the batch has run out.
+#[test]
+fn a_change_of_our_addresses_is_published_at_once() {
+    let mut bench = Bench::<8>::connected(3, [1, 2]);
+    bench.advance(SOON);
+    let (stays, comes) = ("198.51.100.1:51820", "198.51.100.77:51820");
+    for expected in [&[stays, comes][..], &[stays], &[comes], &[]] {
+        let expected: Vec<_> = expected.iter().map(|endpoint| at(endpoint)).collect();
+        let addresses: Vec<_> = expected.iter().map(|endpoint| endpoint.ip()).collect();
+        bench.forget();
+        bench.mesh.handle_local_addresses(bench.now, &addresses);
+        bench.poll();
+        bench.advance(PUSH_DELAY + PUSH_DELAY);
+        for n in [1, 2] {
+            let records = bench.records_sent_to(n);
+            let own = records.iter().rfind(|entry| entry.id == key(0));
+            let local = own.map(|entry| entry.claim.of(Origin::Local).collect::<Vec<_>>());
+            assert_eq!(local.as_ref(), Some(&expected), "node {n}");
+        }
+    }
 }
 
 #[test]

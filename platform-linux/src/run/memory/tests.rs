@@ -40,8 +40,14 @@ fn at(seconds: u64) -> Instant {
     Instant::from_secs(1_000 + seconds)
 }
 
+const TEN_MINUTES: Duration = Duration::from_secs(600);
+
 fn memory(disk: &Arc<Mutex<Disk>>) -> Memory {
-    Memory::load(Box::new(FakeStore(Arc::clone(disk))), "/state".as_ref(), at(0))
+    memory_every(disk, TEN_MINUTES)
+}
+
+fn memory_every(disk: &Arc<Mutex<Disk>>, interval: Duration) -> Memory {
+    Memory::load(Box::new(FakeStore(Arc::clone(disk))), "/state".as_ref(), interval, at(0))
 }
 
 fn mesh() -> Mesh<4> {
@@ -82,6 +88,15 @@ fn at_most_once_in_ten_minutes_and_only_after_a_change() {
         memory.finish(&mesh());
         assert_eq!(disk.lock().expect("no panic before").saved.len(), expected[3], "nothing was new");
     }
+}
+
+#[test]
+fn at_most_as_often_as_is_configured() {
+    let known = Disk { content: vec![StoredRecord::Incarnation(3)], ..Disk::default() };
+    let disk = Arc::new(Mutex::new(known));
+    let mut memory = memory_every(&disk, Duration::from_secs(3600));
+    let written = writes(&disk, &mut memory, 1, 7200);
+    assert_eq!(written, [0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 2]);
 }
 
 #[test]
