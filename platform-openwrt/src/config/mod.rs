@@ -11,6 +11,7 @@
 //! | `secret` | one of these two | the secret all nodes share |
 //! | `secret_file` | | a file that holds it; line ends at its end are not part of the secret |
 //! | `persist_file` | default `/etc/wgautomesh/NAME.state` | where to keep what was learned over a restart |
+//! | `state_commit` | default 3600 | seconds that are at least between two writes of it: flash wears out |
 //! | `lan_discovery` | default 0 | look for peers on the LAN |
 //! | `list lan_interfaces` | optional | only on these interfaces |
 //! | `list lan_exclude` | optional | not on these |
@@ -47,7 +48,7 @@ use crate::uci::{self, Section, Setting};
 use std::path::{Path, PathBuf};
 use wgautomesh::config::{
     Config, Draft, Endpoint, Fault, Field, InterfaceName, Key, Located, PeerDraft, PeerName, Position,
-    Report, Secret, Syntax, decode, exposure, meant, nearest, parse_mesh_address, parse_path,
+    Report, Secret, StateCommit, Syntax, decode, exposure, meant, nearest, parse_mesh_address, parse_path,
     parse_public_key, quoted, read_source,
 };
 use wgautomesh_core::PublicKey;
@@ -221,6 +222,7 @@ impl Syntax for Uci {
             Key::Secret => "secret",
             Key::SecretFile => "secret_file",
             Key::PersistFile => "persist_file",
+            Key::StateCommit => "state_commit",
             Key::LanDiscovery => "lan_discovery",
             Key::LanInterfaces => "lan_interfaces",
             Key::LanExclude => "lan_exclude",
@@ -258,13 +260,14 @@ fn last_part(key: &str) -> &str {
     key.rsplit('.').next().unwrap_or(key)
 }
 
-const MESH_OPTIONS: [&str; 12] = [
+const MESH_OPTIONS: [&str; 13] = [
     "enabled",
     "interface",
     "gossip_port",
     "secret",
     "secret_file",
     "persist_file",
+    "state_commit",
     "lan_discovery",
     "lan_interfaces",
     "lan_exclude",
@@ -335,6 +338,7 @@ impl Walk<'_> {
                 }
                 "secret_file" => draft.secret_file = reader.one("secret_file", parse_path),
                 "persist_file" => draft.persist_file = reader.one("persist_file", parse_path),
+                "state_commit" => draft.state_commit = reader.one("state_commit", StateCommit::parse),
                 "lan_discovery" => draft.lan_discovery = reader.switch("lan_discovery"),
                 "lan_interfaces" => draft.lan_interfaces = reader.patterns("lan_interfaces"),
                 "lan_exclude" => draft.lan_exclude = reader.patterns("lan_exclude"),
@@ -349,6 +353,9 @@ impl Walk<'_> {
         if draft.persist_file.is_absent() {
             let value = Path::new(STATE_FOLDER).join(format!("{name}.state"));
             draft.persist_file = Field::Given(Located { value, at });
+        }
+        if draft.state_commit.is_absent() {
+            draft.state_commit = Field::Given(Located { value: StateCommit::HOURLY, at });
         }
         let (name, directory) = (name.into(), self.directory.into());
         let excluded = Vec::new();

@@ -86,6 +86,7 @@ fn a_configuration_holds_what_the_file_says() {
         "config mesh 'home'\n\
          option enabled '1'\noption interface 'wg-home'\noption gossip_port '1666'\n\
          option secret 'a secret with '\\''quotes'\\'''\noption persist_file '/var/lib/mesh'\n\
+         option state_commit '600'\n\
          option lan_discovery '1'\nlist lan_interfaces 'eth0'\nlist lan_interfaces 'br-*'\n\
          option lan_exclude 'br-docker br-guest'\noption upnp_forward_external_port '33723'\n\
          option peers_from_network '0'\noption peers_from_interface '1'\n\
@@ -98,6 +99,7 @@ fn a_configuration_holds_what_the_file_says() {
     assert_eq!(config.gossip_port().get(), 1666);
     assert_eq!(config.secret().reveal(), "a secret with 'quotes'");
     assert_eq!(config.persist_file(), Some("/var/lib/mesh".as_ref()));
+    assert_eq!(config.state_commit(), StateCommit::TEN_MINUTES);
     let lan = config.lan().unwrap();
     let names = ["eth0", "eth01", "br-lan", "br-docker", "br-guest"].map(|name| lan.names(name));
     assert_eq!(names, [Some(true), Some(false), Some(true), Some(false), Some(false)]);
@@ -119,6 +121,7 @@ fn what_is_not_said_has_its_default() {
     let config =
         Directory::new("defaults", own, "config interface wg0\noption proto wireguard\n").config("home");
     assert_eq!(config.persist_file(), Some("/etc/wgautomesh/home.state".as_ref()));
+    assert_eq!(config.state_commit(), StateCommit::HOURLY);
     assert_eq!((config.lan(), config.upnp_forward_external_port()), (None, None));
     assert!(!config.peers_from_interface());
 }
