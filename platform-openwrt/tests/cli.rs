@@ -75,16 +75,16 @@ fn one_process_runs_one_mesh() {
         (&["run", "hme"], "wgautomesh: ./wgautomesh: there is no mesh \"hme\"; did you mean home?\n"),
         (
             &["check", "office"],
-            "wgautomesh: ./wgautomesh: there is no mesh \"office\"; there is home, work\n",
+            "wgautomesh: ./wgautomesh: there is no mesh \"office\"; the file has home, work\n",
         ),
         (
             &["stauts"],
-            "wgautomesh: ./wgautomesh: there is no mesh \"stauts\"; there is home, work\n\
+            "wgautomesh: ./wgautomesh: there is no mesh \"stauts\"; the file has home, work\n\
              wgautomesh: did you mean `wgautomesh status`? Any other word is the name of a mesh.\n",
         ),
         (
             &["status", "/etc/config/wgautomesh"],
-            "wgautomesh: ./wgautomesh: there is no mesh \"/etc/config/wgautomesh\"; there is home, work\n\
+            "wgautomesh: ./wgautomesh: there is no mesh \"/etc/config/wgautomesh\"; the file has home, work\n\
              wgautomesh: name a mesh, not a file; --config-dir names another directory than /etc/config\n",
         ),
     ] {

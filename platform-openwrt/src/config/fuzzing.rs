@@ -6,6 +6,9 @@ use std::path::Path;
 use wgautomesh::config::{Field, Located, Position, Report, Secret};
 use zeroize::Zeroizing;
 
+/// Small, so that it is reached.
+const CAPACITY: usize = 4;
+
 /// Does with some bytes what a daemon does with those of its files, up to the first NUL and behind it, and checks what must
 /// always hold. No file is opened.
 pub fn check(bytes: &[u8]) {
@@ -29,7 +32,7 @@ pub fn check(bytes: &[u8]) {
 fn check_mesh(mesh: super::Mesh, network: &[u8]) {
     let super::Mesh { mut draft, mut report, excluded, .. } = mesh;
     let errors = report.errors().count();
-    network::add_peers_of(network, Path::new("network"), &mut draft, &excluded, &mut report);
+    network::add_peers_of(network, Path::new("network"), &mut draft, &excluded, CAPACITY, &mut report);
     assert_eq!(report.errors().count(), errors, "what is in the network's file is no error");
     if !draft.secret_file.is_absent() {
         draft.secret_file = Field::Absent;
@@ -37,12 +40,12 @@ fn check_mesh(mesh: super::Mesh, network: &[u8]) {
             draft.secret = Field::Given(Located { value, at: Position::START });
         }
     }
-    let config = draft.finish(16, &mut report);
+    let config = draft.finish(CAPACITY, &mut report);
     report.sort();
     check_report(&report);
     assert_eq!(config.is_some(), !report.has_errors());
     let Some(config) = config else { return };
-    assert!(config.peers().len() <= 16 && !config.secret().reveal().is_empty());
+    assert!(config.peers().len() <= CAPACITY && !config.secret().reveal().is_empty());
     for (index, peer) in config.peers().iter().enumerate() {
         let mut before = config.peers().iter().take(index);
         assert!(before.all(|other| other.key() != peer.key() && other.address() != peer.address()));

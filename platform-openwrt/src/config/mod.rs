@@ -143,7 +143,7 @@ impl Meshes {
     pub fn take(self, name: &str) -> Result<Mesh, String> {
         let fix = match (nearest(name, self.names()), self.names().collect::<Vec<_>>().join(", ")) {
             (Some(known), _) => format!("did you mean {known}?"),
-            (None, all) => format!("there is {all}"),
+            (None, all) => format!("the file has {all}"),
         };
         let mesh = self.list.into_iter().find(|mesh| &*mesh.name == name);
         mesh.ok_or_else(|| format!("there is no mesh {}; {fix}", quoted(name)))
@@ -189,7 +189,7 @@ impl Mesh {
     pub fn finish(self, capacity: usize) -> (Option<Config>, Report) {
         let Self { peers_from_network, mut draft, excluded, mut report, directory, .. } = self;
         if peers_from_network.given().is_none_or(|wanted| wanted.value) {
-            network::add_peers(&directory, &mut draft, &excluded, &mut report);
+            network::add_peers(&directory, &mut draft, &excluded, capacity, &mut report);
         }
         let config = draft.finish(capacity, &mut report);
         report.sort();

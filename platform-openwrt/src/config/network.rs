@@ -19,12 +19,19 @@ const FILE: &str = "network";
 /// What netifd makes of a peer without a port.
 const DEFAULT_PORT: &str = "51820";
 
-/// Adds to `draft` the peers that its interface has in the file in `directory`, but for those that are `excluded`.
-pub(super) fn add_peers(directory: &Path, draft: &mut Draft, excluded: &[PublicKey], report: &mut Report) {
+/// Adds to `draft` the peers that its interface has in the file in `directory`, but for those that are `excluded` and those
+/// that are more than `capacity`.
+pub(super) fn add_peers(
+    directory: &Path,
+    draft: &mut Draft,
+    excluded: &[PublicKey],
+    capacity: usize,
+    report: &mut Report,
+) {
     let path = directory.join(FILE);
     let mut own = Report::new(path.to_string_lossy());
     match read_source(&path, &mut own) {
-        Some(file) => add_peers_of(&file.bytes, &path, draft, excluded, report),
+        Some(file) => add_peers_of(&file.bytes, &path, draft, excluded, capacity, report),
         None => {
             for finding in own.errors() {
                 let what = format!("{} {}", path.display(), finding.fault.what);
@@ -41,6 +48,7 @@ pub(super) fn add_peers_of(
     path: &Path,
     draft: &mut Draft,
     excluded: &[PublicKey],
+    capacity: usize,
     report: &mut Report,
 ) {
     // Without a name there is nothing to look for, which is an error already.
@@ -61,6 +69,22 @@ pub(super) fn add_peers_of(
     let kind = format!("wireguard_{}", interface.value);
     for section in package.sections.iter().filter(|section| *section.kind == *kind) {
         add_peer(section, draft, excluded, report);
+    }
+    leave_out_too_many(draft, source, capacity, report);
+}
+
+/// As many as there is room for are meshed: more on the interface are no reason for none at all.
+fn leave_out_too_many(draft: &mut Draft, source: u8, capacity: usize, report: &mut Report) {
+    let all = draft.peers.len();
+    // Too many in our own file are an error, which is told elsewhere.
+    let own = draft.peers.iter().take_while(|peer| peer.at.source != source).count();
+    let left_out = draft.peers.split_off(capacity.max(own).min(all));
+    if let Some(first) = left_out.first() {
+        let what = format!(
+            "there are {all} peers, this build holds {capacity}: this one and those below are left out"
+        );
+        let fix = "give others option enabled '0' in a config peer section, and they make room";
+        report.warn(first.at, "peer", Fault::new(what, fix));
     }
 }
 
