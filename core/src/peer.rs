@@ -321,8 +321,7 @@ pub(crate) struct Link {
     pub(crate) candidate: u8,
     /// Re-adds in a row.
     pub(crate) readds: u8,
-    /// Efforts given up in a row, for the back-off.
-    pub(crate) failures: u8,
+    pub(crate) failures: Failures,
     /// Hellos sent in this phase.
     pub(crate) hellos: u8,
     pub(crate) keepalive: u16,
@@ -341,6 +340,28 @@ pub(crate) struct Link {
     /// Packets that may still be taken, and since when.
     pub(crate) allowance: u16,
     pub(crate) allowance_at: Instant,
+}
+
+/// Efforts given up in a row, for the back-off. Those in which nobody could introduce us are counted for themselves (the high
+/// four bits): they say nothing about what is between us.
+#[derive(Clone, Copy)]
+pub(crate) struct Failures(u8);
+
+impl Failures {
+    pub(crate) const NONE: Self = Self(0);
+
+    /// One more: how many there were before, up to 15.
+    pub(crate) const fn add(&mut self, introduced: bool) -> u8 {
+        let shift = if introduced { 0 } else { 4 };
+        let before = (self.0 >> shift) & 0xf;
+        if before < 0xf {
+            self.0 += 1 << shift;
+        }
+        if introduced {
+            self.0 &= 0xf;
+        }
+        before
+    }
 }
 
 impl Link {
@@ -369,7 +390,7 @@ impl Link {
             round: 0,
             candidate: 0,
             readds: 0,
-            failures: 0,
+            failures: Failures::NONE,
             hellos: 0,
             keepalive: 0,
             reason: None,
@@ -396,6 +417,11 @@ impl Link {
     /// Whether openers were sent in the stretch of time when that was last done.
     pub(crate) const fn has_opened(&self) -> bool {
         self.opened & 7 != 0
+    }
+
+    /// Nothing is sent there before it has reached us; where it was reached before says nothing then.
+    pub(crate) const fn aim_nowhere(&mut self) {
+        (self.target, self.kind) = (None, CandidateKind::Roamed);
     }
 
     /// An attempt is under way. What is known to stand in its way goes on being so.

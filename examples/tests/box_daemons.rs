@@ -11,9 +11,10 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use common::{LIMIT, TERM, connected, daemon, expect_all, on_this_machine, print_logs, with_daemon};
+use common::{LIMIT, TERM, connected, daemon, expect_all, made, on_this_machine, print_logs, with_daemon};
 use wgautomesh_examples::mesh_box::{
-    CONFIG_PATH, INTERFACE, Key, Mesh, MeshConfig, NatKind, NodePlan, Run, Scenario, Trial, WireGuardKind,
+    CONFIG_PATH, INTERFACE, Key, Mesh, MeshConfig, NatKind, NodePlan, PeerUpdate, Run, Scenario, Trial,
+    WireGuardKind,
 };
 
 const KILL: i32 = 9;
@@ -184,6 +185,53 @@ fn what_an_idle_mesh_needs_is_measured() {
         tried(Scenario::Idle, false, MeshConfig { homes: 2, absent: 5, seed: 19, ..MeshConfig::default() });
     let idle = run.idle.unwrap();
     assert!(idle.seconds >= 1.0 && idle.cpu_seconds_per_hour_max < 3600.0, "{idle:?}");
+}
+
+/// An administrator has put the peers on the interface, as wg-quick does, and named none of them anywhere else. One of them is
+/// no member: the way to a network.
+#[test]
+fn the_peers_of_the_interface_are_meshed_without_being_named() {
+    let mut mesh = made(MeshConfig { homes: 2, seed: 20, ..MeshConfig::default() });
+    let plans: Vec<_> = mesh.nodes().iter().map(|node| node.plan().clone()).collect();
+    let gateway = PeerUpdate {
+        allowed_ips: vec![([192, 0, 2, 0].into(), 24)],
+        ..PeerUpdate::new(Key([7; 32]), [192, 0, 2, 1].into())
+    };
+    for (at, own) in plans.iter().enumerate() {
+        let config = mesh.node(at).config().unwrap();
+        let required =
+            config.lines().filter(|line| ["interface", "gossip_"].iter().any(|key| line.starts_with(key)));
+        let lines: Vec<_> = required.chain(["peers_from_interface = true"]).collect();
+        assert_eq!(lines.len(), 4, "{lines:?}");
+        mesh.node(at).write_file(CONFIG_PATH, &lines.join("\n")).unwrap();
+        let others = plans.iter().filter(|plan| plan.name != own.name);
+        let member = |plan: &NodePlan| PeerUpdate {
+            endpoint: plan.endpoint,
+            ..PeerUpdate::new(plan.private_key.public(), plan.mesh)
+        };
+        mesh.node(at).update_peers(others.map(member).chain([gateway.clone()]).collect()).unwrap();
+    }
+    mesh.start_daemons().unwrap();
+    expect_all(&mut mesh, "peers from the interface");
+    // Two homes among them, of which none knew the other's endpoint.
+    let daemon = daemon();
+    for at in 0..plans.len() {
+        let connected = |mesh: &mut Mesh| {
+            let status = mesh.node(at).status(&daemon).unwrap().expect("it runs");
+            status["peers"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|peer| peer["state"] == "connected")
+                .collect::<Vec<_>>()
+        };
+        mesh.run_until(LIMIT, |mesh| connected(mesh) == [true, true]).unwrap();
+        assert_eq!(connected(&mut mesh), [true, true], "{:#?}", mesh.nodes()[at].log());
+        let peers = mesh.node(at).peers().unwrap();
+        let gateway = peers.iter().find(|peer| peer.key == gateway.key).unwrap();
+        assert_eq!(gateway.allowed_ips, [([192, 0, 2, 0].into(), 24)], "left alone");
+        assert_eq!((gateway.endpoint, gateway.keepalive), (None, 0));
+    }
 }
 
 #[test]

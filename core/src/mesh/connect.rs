@@ -19,7 +19,7 @@ use crate::{
         INITIATION_BYTES, LATE_STEPS, MAX_MEDIATORS, MAX_READDS, MAX_WAIT, MEDIATOR_TIMEOUT, NATURAL_CYCLE,
         PRESUME, READ_LOST, ROUND_FIRST, ROUND_MAX, ROUND_MIN, ROUNDS, SESSION_DOUBT,
     },
-    peer::{NOBODY, Peer, Pending, Phase, Place, Prepare},
+    peer::{Failures, NOBODY, Peer, Pending, Phase, Place, Prepare},
     record::{Claim, Origin},
     wire::{Intro, IntroNack, Role},
 };
@@ -65,7 +65,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         }
         peer.link.round = 0;
         peer.link.candidate = 0;
-        peer.link.failures = 0;
+        peer.link.failures = Failures::NONE;
         peer.link.asked = 0;
         if peer.link.reason != Some(Reason::Connecting) {
             peer.link.began = now;
@@ -274,7 +274,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         if !peer.view.present || peer.link.phase.has_session() {
             return;
         }
-        peer.link.target = None;
+        peer.link.aim_nowhere();
         self.point_wireguard(place);
     }
 
@@ -459,7 +459,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             && peer.link.round <= 1
         {
             if !open {
-                peer.link.target = None;
+                peer.link.aim_nowhere();
             }
             peer.pending.set(Pending::ATTEMPT);
             self.busy = true;
@@ -682,8 +682,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
     pub(super) fn give_up(&mut self, place: Place, now: Instant, reason: Reason) {
         let alone = self.connected() == 0;
         let Some(peer) = self.peers.get_mut(place) else { return };
-        let failures = u32::from(peer.link.failures.min(8));
-        peer.link.failures = peer.link.failures.saturating_add(1);
+        let failures = u32::from(peer.link.failures.add(reason != Reason::NotIntroduced).min(8));
         peer.link.asked = 0;
         if failures == 0 && peer.link.via == NOBODY && reason == Reason::NoAnswer {
             // Nobody introduced us, and who could not at first may have come back meanwhile, as when we have moved and every link

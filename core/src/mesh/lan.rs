@@ -511,9 +511,10 @@ impl<const PEERS: usize> Mesh<PEERS> {
     pub(super) fn lan_reading(&mut self, now: Instant) {
         let mut at = 0;
         while let Some(sighting) = self.lan.sightings.get(at) {
-            let (place, known) = (sighting.place, sighting.state == State::Known);
+            let (place, trying) = (sighting.place, sighting.state == State::Trying);
             let endpoint = self.peers.get(place).filter(|p| p.is_live()).and_then(|p| p.view.endpoint);
-            if known && endpoint.is_some_and(|e| self.lan.is_on_link(e)) {
+            // Also who did not answer us there: it has reached us.
+            if !trying && endpoint.is_some_and(|e| self.lan.is_on_link(e)) {
                 if let Some(peer) = self.peers.get_mut(place) {
                     peer.link.kind = CandidateKind::Lan;
                 }

@@ -9,7 +9,7 @@ use crate::{
         ENOUGH_UNANSWERED, HELLO_REPEATS, KEEPALIVE, KEEPALIVE_SENDER, PROBE_MAX, PROBE_MIN, PROBES,
         SESSION_DOUBT, SILENT_BUSY, SILENT_IDLE, SILENT_SENDER, SILENT_UNGUARDED,
     },
-    peer::{NOBODY, Peer, Pending, Phase, Place},
+    peer::{Failures, NOBODY, Peer, Pending, Phase, Place},
 };
 
 impl<const PEERS: usize> Mesh<PEERS> {
@@ -86,7 +86,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             link.round = 0;
             link.candidate = 0;
             link.readds = 0;
-            link.failures = 0;
+            link.failures = Failures::NONE;
             link.asked = 0;
             link.doubt_until = Instant::MIN;
             peer.pending.set(Pending::CONNECTED);

@@ -86,7 +86,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         view.seen = true;
         view.present = true;
         let endpoint = reading.endpoint.map(Endpoint::from);
-        let moved = peer.link.phase == Phase::Live && view.endpoint.is_some() && endpoint != view.endpoint;
+        let moved = peer.link.phase.is_live() && view.endpoint.is_some() && endpoint != view.endpoint;
         if moved && !reader.is_some_and(|place| self.lan.is_trying(place)) {
             // It does not know that it has moved, perhaps: our Hello says where we see it.
             peer.pending.set(Pending::MOVED | Pending::HELLO);

@@ -31,7 +31,7 @@ pub(crate) struct LiveInternet {
 
 impl LiveInternet {
     /// Starts it between these nodes: the host of each and the packet end of its wan, in the order in which `initiations`
-    /// counts what they send.
+    /// counts what they send; then strangers.
     pub(super) fn start(
         internet: Internet<Vec<u8>>,
         wans: Vec<(HostId, File)>,

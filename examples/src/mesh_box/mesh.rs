@@ -11,11 +11,11 @@ use super::error::BoxError;
 use super::initiations::Initiations;
 use super::internet::LiveInternet;
 use super::node::Node;
-use super::plan::{MeshConfig, Plan, wan_addresses};
+use super::plan::{MeshConfig, NodePlan, Plan, wan_addresses};
 use super::probe::monotonic_ns;
-use super::protocol::{Answer, Event, Probing, Request, Usage};
+use super::protocol::{Answer, Event, Pings, Probing, Request, Usage};
 use super::report::Outcome;
-use crate::virtual_internet::{HostId, Internet};
+use crate::virtual_internet::{HostId, Internet, Site};
 
 /// A running mesh. Dropping it ends every process it started.
 ///
@@ -25,6 +25,7 @@ pub struct Mesh {
     // Before the nodes, so that it stops before their interfaces go.
     internet: LiveInternet,
     nodes: Vec<Node>,
+    strangers: Vec<Node>,
     early_traffic: bool,
     /// CLOCK_MONOTONIC, ns.
     zero: u64,
@@ -43,18 +44,20 @@ impl Mesh {
     /// [`BoxError::Closed`] where the machine does not allow it, [`BoxError::Plan`] for a mesh that cannot be.
     pub fn new(config: &MeshConfig) -> Result<Self, BoxError> {
         let plan = Plan::new(config).map_err(BoxError::Plan)?;
-        let mut nodes = Vec::with_capacity(plan.nodes.len());
-        for node in &plan.nodes {
-            let keep_logs = config.keep_logs.as_deref();
-            nodes.push(Node::spawn(node.clone(), &config.program, config.verbose, keep_logs)?);
-        }
+        let spawn = |plan: &NodePlan| {
+            Node::spawn(plan.clone(), &config.program, config.verbose, config.keep_logs.as_deref())
+        };
+        let mut nodes = plan.nodes.iter().map(spawn).collect::<Result<Vec<_>, _>>()?;
+        let mut strangers = plan.strangers.iter().map(spawn).collect::<Result<Vec<_>, _>>()?;
         // All at once, then wait for all.
-        let mut asked = Vec::with_capacity(nodes.len());
-        for (at, node) in nodes.iter_mut().enumerate() {
-            asked.push(node.send(Request::Setup(Box::new(plan.setup(config, at))), None)?);
+        let setups = (0..nodes.len()).map(|at| plan.setup(config, at));
+        let setups = setups.chain((0..strangers.len()).map(|at| plan.stranger_setup(config, at)));
+        let mut asked = Vec::with_capacity(nodes.len() + strangers.len());
+        for (node, setup) in nodes.iter_mut().chain(&mut strangers).zip(setups) {
+            asked.push(node.send(Request::Setup(Box::new(setup)), None)?);
         }
-        let mut wans = Vec::with_capacity(nodes.len());
-        for (node, id) in nodes.iter_mut().zip(asked) {
+        let mut wans = Vec::with_capacity(asked.len());
+        for (node, id) in nodes.iter_mut().chain(&mut strangers).zip(asked) {
             match node.answer(id)? {
                 (Answer::Done, Some(wan)) => wans.push((node.plan().host, wan)),
                 _ => return Err(BoxError::Gone { node: node.plan().name.clone() }),
@@ -68,6 +71,7 @@ impl Mesh {
         let mut mesh = Self {
             internet,
             nodes,
+            strangers,
             early_traffic: config.early_traffic,
             zero: monotonic_ns(),
             echoes,
@@ -90,6 +94,14 @@ impl Mesh {
     /// Where there is no such node.
     pub fn node(&mut self, at: usize) -> &mut Node {
         &mut self.nodes[at]
+    }
+
+    /// A host in the first home that is in no mesh.
+    ///
+    /// # Panics
+    /// Where there is no such host.
+    pub fn stranger(&mut self, at: usize) -> &mut Node {
+        &mut self.strangers[at]
     }
 
     /// Starts all daemons at one instant, which is the zero of the measurement.
@@ -211,6 +223,37 @@ impl Mesh {
         Ok(())
     }
 
+    /// Users on all nodes ping all others so often from now on, whatever is answered.
+    ///
+    /// # Errors
+    /// [`BoxError::Gone`].
+    pub fn start_pings(&mut self, period: Duration) -> Result<(), BoxError> {
+        self.nodes.iter_mut().try_for_each(|node| node.ping(Some(period)))
+    }
+
+    /// No more pings. Waits for answers that are still on their way, at most so long. By asker, then by the asked.
+    ///
+    /// # Errors
+    /// [`BoxError::Gone`].
+    pub fn stop_pings(&mut self, patience: Duration) -> Result<Vec<Vec<Pings>>, BoxError> {
+        self.nodes.iter_mut().try_for_each(|node| node.ping(None))?;
+        let end = Instant::now() + patience;
+        loop {
+            let mut all = vec![vec![Pings::default(); self.nodes.len()]; self.nodes.len()];
+            for (row, node) in all.iter_mut().zip(&mut self.nodes) {
+                for (other, pings) in node.pings()? {
+                    if let Some(slot) = row.get_mut(other) {
+                        *slot = pings;
+                    }
+                }
+            }
+            if all.iter().flatten().all(|pings| pings.lost() == 0) || Instant::now() >= end {
+                return Ok(all);
+            }
+            self.idle(Duration::from_millis(20))?;
+        }
+    }
+
     /// Time since the measurement began.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
@@ -263,6 +306,29 @@ impl Mesh {
         let host: HostId = self.nodes[at].plan().host;
         let addresses = self.internet(move |internet| wan_addresses(internet, host))?;
         self.nodes[at].set_wan(addresses)
+    }
+
+    /// A node moves to the network of another one, and a stranger takes the address that it had there.
+    ///
+    /// # Errors
+    /// See [`Node`]; [`BoxError::Plan`] where the other one is behind no NAT, or nobody has an IPv4 address.
+    ///
+    /// # Panics
+    /// Where there is no such node or stranger.
+    pub fn move_and_succeed(&mut self, at: usize, to: usize, stranger: usize) -> Result<(), BoxError> {
+        let (host, heir) = (self.nodes[at].plan().host, self.strangers[stranger].plan().host);
+        let home = self.nodes[to].plan().gateway;
+        let done = self.internet(move |internet| {
+            let (site, left) = (Site::Behind(home?), internet.address_v4(host)?);
+            internet.move_host(host, site, true, internet.address_v6(host).is_some());
+            let addresses = internet.addresses(heir).iter().copied().chain([left]).collect();
+            internet.set_addresses(heir, addresses);
+            Some(wan_addresses(internet, heir))
+        })?;
+        let of_heir =
+            done.ok_or_else(|| BoxError::Plan("nowhere to move to, or no address to leave".into()))?;
+        self.renew_wan(at)?;
+        self.strangers[stranger].set_wan(of_heir)
     }
 
     /// Sleeps until a node says something, at most so long, and takes it in.

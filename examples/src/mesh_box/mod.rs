@@ -19,6 +19,7 @@
 //!
 //! It is no container runtime: nodes share the machine's files, processes and clock.
 
+mod attack;
 mod bench;
 mod channel;
 mod cli;
@@ -47,6 +48,7 @@ mod wireguard;
 
 use std::process::ExitCode;
 
+pub use self::attack::{Attack, Attacked};
 pub use self::bench::DevicePair;
 pub use self::cli::main;
 pub use self::daemon::build_daemon;
@@ -58,13 +60,13 @@ pub use self::node::{Ended, Node, Output, Started};
 pub use self::plan::{
     CONFIG_PATH, GOSSIP_PORT, LISTEN_PORT, MeshConfig, NatKind, NodePlan, Underlay, UnknownNat,
 };
-pub use self::protocol::Usage;
+pub use self::protocol::{Pings, Usage};
 pub use self::report::{Explained, Idle, Initiations, Outcome, Run, Step, Summary};
 pub use self::scenario::{Scenario, Trial};
 pub use self::table::Table;
 pub use self::wireguard::{INTERFACE, PeerStatus, PeerUpdate, WireGuardKind};
 
-/// Takes over if this process was started to be a part of a mesh: a node, a WireGuard device, a flooder, the last step
+/// Takes over if this process was started to be a part of a mesh: a node, a WireGuard device, a flooder, an attacker, the last step
 /// before a daemon. `None`: it was not.
 ///
 /// The very first thing in `main` of every binary that [`MeshConfig::program`] may name, while there is one thread.
@@ -74,6 +76,7 @@ pub fn run_if_part() -> Option<ExitCode> {
         std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     let (word, rest) = arguments.split_first()?;
     let outcome = match word.as_str() {
+        attack::WORD => attack::run(rest),
         bench::WORD => bench::run(rest),
         node_process::WORD => node_process::run(rest),
         device::WORD => Err(device::run(rest)),

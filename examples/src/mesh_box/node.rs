@@ -1,6 +1,7 @@
 //! A node as the parent sees it: its process, the channel to it, its log.
 
 use core::net::IpAddr;
+use core::time::Duration;
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
@@ -10,14 +11,16 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::attack::{Attack, Attacked};
 use super::channel::Channel;
 use super::error::BoxError;
 use super::flood::{Flood, Flooded};
 use super::node_process;
 use super::plan::{CONFIG_PATH, NodePlan};
-use super::protocol::{Answer, Asked, Event, Probing, Request, Said, Usage};
+use super::protocol::{Answer, Asked, Event, Pings, Probing, Request, Said, Usage};
 use super::wireguard::{PeerStatus, PeerUpdate};
 
 /// How many lines of a node's log are remembered.
@@ -234,6 +237,16 @@ impl Node {
         self.beside.get(&started.0).is_some_and(Option::is_some)
     }
 
+    /// Whether a program has ended, which is looked for now: for a host that [`super::Mesh`] does not listen to.
+    ///
+    /// # Errors
+    /// See [`Node`].
+    pub fn poll_finished(&mut self, started: &Started) -> Result<bool, BoxError> {
+        // It has nothing else to say: an answer to a question that is asked now comes after it.
+        self.usage()?;
+        Ok(self.has_finished(started))
+    }
+
     /// Waits for the end of a program.
     ///
     /// # Errors
@@ -250,6 +263,23 @@ impl Node {
         }
     }
 
+    /// Starts an attack on the LAN that it is on.
+    ///
+    /// # Errors
+    /// See [`Node`].
+    pub fn start_attack(&mut self, attack: &Attack) -> Result<Started, BoxError> {
+        let command = attack.command().map_err(BoxError::io("describe an attack"))?;
+        self.start(&command.each_ref().map(String::as_str))
+    }
+
+    /// Waits for the end of an attack.
+    ///
+    /// # Errors
+    /// See [`Node`]; also when it could not listen or send.
+    pub fn finish_attack(&mut self, started: Started) -> Result<Attacked, BoxError> {
+        self.finish_report(started)
+    }
+
     /// Starts sending garbage from inside the node.
     ///
     /// # Errors
@@ -264,6 +294,11 @@ impl Node {
     /// # Errors
     /// See [`Node`]; also when it could not send.
     pub fn finish_flood(&mut self, started: Started) -> Result<Flooded, BoxError> {
+        self.finish_report(started)
+    }
+
+    /// What a program says of itself in JSON when it ends.
+    fn finish_report<T: DeserializeOwned>(&mut self, started: Started) -> Result<T, BoxError> {
         let output = self.finish(started)?;
         serde_json::from_str(&output.stdout)
             .map_err(|_| BoxError::Node { node: self.plan.name.clone(), text: output.stderr })
@@ -313,6 +348,17 @@ impl Node {
     /// See [`Node`].
     pub fn set_wan(&mut self, addresses: Vec<(IpAddr, u8)>) -> Result<(), BoxError> {
         self.ask_done(Request::SetWan(addresses), None)
+    }
+
+    pub(crate) fn ping(&mut self, period: Option<Duration>) -> Result<(), BoxError> {
+        self.ask_done(Request::Ping(period), None)
+    }
+
+    pub(crate) fn pings(&mut self) -> Result<Vec<(usize, Pings)>, BoxError> {
+        match self.ask(Request::Pings, None)? {
+            Answer::Pings(pings) => Ok(pings),
+            other => Err(self.unexpected(&other)),
+        }
     }
 
     pub(crate) fn probe(&mut self, probing: Probing) -> Result<(), BoxError> {

@@ -19,12 +19,13 @@ use super::namespace::{self, EnterError};
 use super::netlink::{Netlink, link_index};
 use super::probe::Prober;
 use super::protocol::{Answer, Asked, Event, Request, Said, Setup, Usage};
-use super::wireguard::Interface;
+use super::wireguard::{Interface, PeerStatus};
 
 /// The word that makes our binary a node: `WORD PARENT-PID`, a [`Channel`] on standard input.
 pub(crate) const WORD: &str = "__mesh_box_node";
 
-const WAN: &str = "wan";
+/// A node's way out.
+pub(super) const WAN: &str = "wan";
 
 /// Runs as a node until the parent closes the channel.
 pub(crate) fn run(arguments: &[String]) -> io::Result<()> {
@@ -69,7 +70,8 @@ struct Daemon {
 struct Node {
     setup: Setup,
     channel: Arc<Channel>,
-    interface: Interface,
+    /// None on a host that is in no mesh.
+    interface: Option<Interface>,
     prober: Prober,
     daemon: Option<Daemon>,
 }
@@ -78,7 +80,7 @@ impl Node {
     /// Makes everything that is there before the daemon.
     fn make(setup: Setup, channel: Arc<Channel>) -> Result<(Self, fs::File), EnterError> {
         let wan = namespace::open_wan(WAN)?;
-        let interface = Interface::new(setup.wireguard.clone());
+        let interface = setup.wireguard.clone().map(Interface::new);
         let own = own_addresses(&setup);
         let prober = Prober::open(setup.mesh, own, setup.gossip_port, &setup.others)
             .map_err(|error| EnterError::Io("open the measuring sockets", error))?;
@@ -87,7 +89,9 @@ impl Node {
         for (path, text) in &node.setup.files {
             write_file(path, text).map_err(|error| EnterError::Io("write the daemon's files", error))?;
         }
-        node.create_interface()?;
+        if node.interface.is_some() {
+            node.create_interface()?;
+        }
         Ok((node, wan))
     }
 
@@ -114,7 +118,14 @@ impl Node {
 
     fn create_interface(&mut self) -> Result<(), EnterError> {
         let addresses = [(self.setup.mesh, self.setup.mesh_prefix)];
-        self.interface.create(self.setup.private_key, self.setup.listen_port, &addresses)
+        let interface = self.interface.as_mut();
+        let interface = interface.ok_or_else(|| EnterError::Io("create an interface", no_interface()))?;
+        interface.create(self.setup.private_key, self.setup.listen_port, &addresses)
+    }
+
+    /// What WireGuard says of the peers.
+    fn peers(&self) -> io::Result<Vec<PeerStatus>> {
+        self.interface.as_ref().ok_or_else(no_interface)?.peers()
     }
 
     fn serve(mut self) -> io::Result<()> {
@@ -146,8 +157,9 @@ impl Node {
     /// Shows the measuring instrument what WireGuard says, if it wants to know.
     fn look(&mut self, now: Instant) {
         if self.prober.wants_peers(now) {
-            let peers = if self.interface.exists() { self.interface.peers() } else { Ok(Vec::new()) };
-            self.prober.handle_peers(now, &peers.unwrap_or_default());
+            let exists = self.interface.as_ref().is_some_and(Interface::exists);
+            let peers = if exists { self.peers().unwrap_or_default() } else { Vec::new() };
+            self.prober.handle_peers(now, &peers);
         }
     }
 
@@ -178,16 +190,20 @@ impl Node {
             Request::CreateInterface => {
                 return Some(self.create_interface().err().map_or(Answer::Done, |e| failed(&e)));
             }
-            Request::DeleteInterface => self.interface.delete(),
+            Request::DeleteInterface => {
+                self.interface.as_mut().ok_or_else(no_interface).and_then(Interface::delete)
+            }
             Request::StartDaemon => {
                 fd.ok_or_else(|| io::ErrorKind::InvalidInput.into()).and_then(|gate| self.start_daemon(gate))
             }
             Request::SignalDaemon(number) => self.signal_daemon(number),
             Request::Run(program) => return self.run_program(id, program),
             Request::Peers => {
-                return Some(self.interface.peers().map_or_else(|error| io_failed(&error), Answer::Peers));
+                return Some(self.peers().map_or_else(|error| io_failed(&error), Answer::Peers));
             }
-            Request::UpdatePeers(peers) => self.interface.update(&peers),
+            Request::UpdatePeers(peers) => {
+                self.interface.as_ref().ok_or_else(no_interface).and_then(|it| it.update(&peers))
+            }
             Request::Probe(probing) => {
                 self.prober.start(now, &probing);
                 // What is counted from now on is read before the answer, after which the parent changes things.
@@ -198,6 +214,11 @@ impl Node {
                 self.prober.stop();
                 Ok(())
             }
+            Request::Ping(period) => {
+                self.prober.ping(now, period);
+                Ok(())
+            }
+            Request::Pings => return Some(Answer::Pings(self.prober.pings().collect())),
             Request::Usage => return Some(Answer::Usage(self.usage())),
             Request::SetWan(addresses) => self.set_wan(addresses),
             Request::WriteFile { path, text } => write_file(&path, &text),
@@ -321,6 +342,10 @@ fn voluntary_switches(thread: &Path) -> Option<u64> {
     let status = fs::read_to_string(thread.join("status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
     line.trim().parse().ok()
+}
+
+fn no_interface() -> io::Error {
+    io::Error::other("this host is in no mesh")
 }
 
 fn io_failed(error: &io::Error) -> Answer {

@@ -108,6 +108,9 @@ pub struct MeshConfig {
     pub nats: Vec<NatKind>,
     /// More peers in every configuration, without an endpoint, that are switched off.
     pub absent: usize,
+    /// More hosts in the first home that are in no mesh: without WireGuard, configuration and secret. They may send from any
+    /// address.
+    pub strangers: usize,
     /// Time for a packet from any home or public node to any other, one way.
     pub delay: Duration,
     /// Up to this much more, drawn for each packet.
@@ -148,6 +151,7 @@ impl Default for MeshConfig {
             nodes_per_home: 1,
             nats: vec![NatKind(NatConfig::port_restricted())],
             absent: 0,
+            strangers: 0,
             delay: Duration::ZERO,
             jitter: Duration::ZERO,
             loss: 0.0,
@@ -189,6 +193,8 @@ pub struct NodePlan {
 pub(crate) struct Plan {
     pub(crate) internet: Internet<Vec<u8>>,
     pub(crate) nodes: Vec<NodePlan>,
+    /// Hosts that are none; of a node they have the name and the host.
+    pub(crate) strangers: Vec<NodePlan>,
 }
 
 impl Plan {
@@ -217,6 +223,7 @@ impl Plan {
             nodes.push(node(config, name, host, None, 0, endpoint, nodes.len(), &mut rng));
         }
         let mut gateway = None;
+        let mut first_home = None;
         for number in 0..config.homes {
             let (home, inside) = (number / config.nodes_per_home, number % config.nodes_per_home);
             if inside == 0 {
@@ -224,6 +231,7 @@ impl Plan {
                 let ipv6 = v6.then_some(Filtering::AddressAndPortDependent);
                 let home = HomeConfig { nat, ipv6, link, ..HomeConfig::default() };
                 gateway = Some(internet.add_home(home));
+                first_home = first_home.or(gateway);
             }
             let Some(home) = gateway else {
                 continue;
@@ -232,7 +240,15 @@ impl Plan {
             let name = format!("home{}", number + 1);
             nodes.push(node(config, name, host, gateway, inside, None, nodes.len(), &mut rng));
         }
-        Ok(Self { internet, nodes })
+        let mut strangers = Vec::new();
+        for number in 0..config.strangers {
+            let home = first_home.ok_or("strangers need a home to be in")?;
+            let host = internet.add_host_at(Site::Behind(home), link, v4, v6);
+            internet.let_spoof(host);
+            let name = format!("stranger{}", number + 1);
+            strangers.push(node(config, name, host, first_home, 0, None, MAX_NODES + number, &mut rng));
+        }
+        Ok(Self { internet, nodes, strangers })
     }
 
     /// What the process of a node is told.
@@ -250,7 +266,7 @@ impl Plan {
             private_key: node.private_key,
             listen_port: node.listen_port,
             gossip_port: GOSSIP_PORT,
-            wireguard: config.wireguard.clone(),
+            wireguard: Some(config.wireguard.clone()),
             files: vec![(CONFIG_PATH.into(), self.toml(config)), (SECRET_PATH.into(), Key(secret).base64())],
             daemon: config
                 .daemon
@@ -259,6 +275,24 @@ impl Plan {
                 .chain([CONFIG_PATH.into()])
                 .collect(),
             others: others.map(|(other, node)| (other, node.private_key.public(), node.mesh)).collect(),
+        }
+    }
+
+    /// What the process of a stranger is told.
+    pub(crate) fn stranger_setup(&self, config: &MeshConfig, at: usize) -> Setup {
+        let NodePlan { name, host, private_key, mesh, listen_port, .. } = self.strangers[at].clone();
+        Setup {
+            name,
+            wan: self.wan(host),
+            mesh,
+            mesh_prefix: if config.mesh_ipv6 { 64 } else { 16 },
+            private_key,
+            listen_port,
+            gossip_port: GOSSIP_PORT,
+            wireguard: None,
+            files: Vec::new(),
+            daemon: Vec::new(),
+            others: Vec::new(),
         }
     }
 

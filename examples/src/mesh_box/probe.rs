@@ -8,6 +8,8 @@
 //! user does. Where a mesh is to recover without any user's traffic, a peer is asked only after WireGuard has received
 //! something from it: then the path is there, and the question does not make it.
 //!
+//! **Pings.** Echo requests at a steady rate, whatever is answered: what a user sees of a mesh to which something is done.
+//!
 //! **Gossip.** A packet socket counts the UDP payload that leaves from the gossip port, on every interface: what goes
 //! into the tunnel is seen before encryption, beacons on the wan as they are. Packets to ourselves are left out.
 
@@ -21,7 +23,7 @@ use rustix::time::{ClockId, clock_gettime};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 use super::key::Key;
-use super::protocol::{Event, Probing};
+use super::protocol::{Event, Pings, Probing};
 use crate::mesh_box::wireguard::PeerStatus;
 
 /// How often an echo is asked for.
@@ -29,6 +31,11 @@ const PERIOD: Duration = Duration::from_millis(20);
 const ETH_P_ALL: u16 = 3;
 /// Marks our echo requests.
 const ECHO_ID: u16 = 0x6d62;
+/// Marks our pings.
+const PING_ID: u16 = 0x6d63;
+
+/// One of classic BPF: code, jumps, operand.
+pub(super) type Instruction = (u16, u8, u8, u32);
 
 /// A peer and how far it is.
 struct Target {
@@ -36,6 +43,14 @@ struct Target {
     key: Key,
     address: IpAddr,
     state: State,
+    /// Its answers to pings, by their numbers.
+    pinged: Vec<bool>,
+}
+
+/// Pings to everybody.
+struct Pinging {
+    period: Duration,
+    next: Instant,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -86,6 +101,7 @@ pub(crate) struct Prober {
     /// Told apart by this, an echo from before the last start is not taken for one of now.
     epoch: u32,
     next_look: Instant,
+    pinging: Option<Pinging>,
     pub(crate) gossip_bytes: u64,
     pub(crate) gossip_packets: u64,
 }
@@ -105,15 +121,16 @@ impl Prober {
             Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4))?
         };
         echo.set_nonblocking(true)?;
-        let protocol = Protocol::from(i32::from(ETH_P_ALL.to_be()));
-        let capture = Socket::new(Domain::PACKET, Type::DGRAM, Some(protocol))?;
-        capture.attach_filter(
-            &gossip_filter(gossip_port).map(|(code, yes, no, k)| SockFilter::new(code, yes, no, k)),
-        )?;
-        capture.set_nonblocking(true)?;
+        let capture = open_capture(&gossip_filter(gossip_port))?;
         let targets = others
             .iter()
-            .map(|&(other, key, address)| Target { other, key, address, state: State::Silent })
+            .map(|&(other, key, address)| Target {
+                other,
+                key,
+                address,
+                state: State::Silent,
+                pinged: Vec::new(),
+            })
             .collect();
         Ok(Self {
             echo,
@@ -124,6 +141,7 @@ impl Prober {
             active: false,
             epoch: 0,
             next_look: Instant::now(),
+            pinging: None,
             gossip_bytes: 0,
             gossip_packets: 0,
         })
@@ -152,6 +170,23 @@ impl Prober {
         self.active = false;
     }
 
+    /// Pings every peer so often from now on; `None`: no more. What was counted before is forgotten when it begins.
+    pub(crate) fn ping(&mut self, now: Instant, period: Option<Duration>) {
+        if period.is_some() {
+            self.targets.iter_mut().for_each(|target| target.pinged.clear());
+        }
+        self.pinging = period.map(|period| Pinging { period, next: now });
+    }
+
+    /// How the pings to each peer went.
+    pub(crate) fn pings(&self) -> impl Iterator<Item = (usize, Pings)> {
+        let count = |answers: usize| u32::try_from(answers).unwrap_or(u32::MAX);
+        self.targets.iter().map(move |target| {
+            let answered = target.pinged.iter().filter(|answered| **answered).count();
+            (target.other, Pings { sent: count(target.pinged.len()), answered: count(answered) })
+        })
+    }
+
     /// Replaces the addresses of this node.
     pub(crate) fn set_own(&mut self, own: Vec<IpAddr>) {
         self.own = own;
@@ -159,10 +194,10 @@ impl Prober {
 
     /// When there is something to do without input.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let mut next = self.pinging.as_ref().map(|pinging| pinging.next);
         if !self.active {
-            return None;
+            return next;
         }
-        let mut next = None;
         for target in &self.targets {
             let due = match target.state {
                 State::Silent | State::Unheard(_) => self.next_look,
@@ -195,6 +230,17 @@ impl Prober {
 
     /// Sends the echo requests that are due.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        // Late, all that are due go out: so many seconds, so many pings.
+        while let Some(pinging) = self.pinging.as_mut().filter(|pinging| pinging.next <= now) {
+            pinging.next += pinging.period;
+            for target in &mut self.targets {
+                let number = u32::try_from(target.pinged.len()).unwrap_or(u32::MAX);
+                let request = echo_request(self.v6, PING_ID, number, target.other);
+                // One that does not go out is lost.
+                let _ = self.echo.send_to(&request, &SocketAddr::new(target.address, 0).into());
+                target.pinged.push(false);
+            }
+        }
         if !self.active {
             return;
         }
@@ -203,7 +249,7 @@ impl Prober {
                 continue;
             };
             if due <= now {
-                let request = echo_request(self.v6, self.epoch, target.other);
+                let request = echo_request(self.v6, ECHO_ID, self.epoch, target.other);
                 // No route while the interface is gone, no endpoint yet: ask again.
                 let _ = self.echo.send_to(&request, &SocketAddr::new(target.address, 0).into());
                 target.state = State::Asking(now + PERIOD);
@@ -216,10 +262,18 @@ impl Prober {
         let mut buffer = [0; 512];
         let mut events = Vec::new();
         while let Ok(length) = self.echo.read(&mut buffer) {
-            let Some((epoch, other)) = echo_reply(self.v6, &buffer[..length]) else {
+            let Some((id, number, other)) = echo_reply(self.v6, &buffer[..length]) else {
                 continue;
             };
             let target = self.targets.iter_mut().find(|target| target.other == other);
+            if id == PING_ID {
+                let of_number = usize::try_from(number).unwrap_or(usize::MAX);
+                if let Some(answered) = target.and_then(|target| target.pinged.get_mut(of_number)) {
+                    *answered = true;
+                }
+                continue;
+            }
+            let epoch = number;
             if let Some(target) = target
                 && self.active
                 && epoch == self.epoch
@@ -260,11 +314,22 @@ pub(crate) fn monotonic_ns() -> u64 {
     time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
 }
 
-fn echo_request(v6: bool, epoch: u32, other: usize) -> Vec<u8> {
+/// A packet socket for what passes this filter, on all interfaces.
+pub(super) fn open_capture(filter: &[Instruction]) -> io::Result<Socket> {
+    let protocol = Protocol::from(i32::from(ETH_P_ALL.to_be()));
+    let capture = Socket::new(Domain::PACKET, Type::DGRAM, Some(protocol))?;
+    let filter: Vec<_> = filter.iter().map(|&(code, yes, no, k)| SockFilter::new(code, yes, no, k)).collect();
+    capture.attach_filter(&filter)?;
+    capture.set_nonblocking(true)?;
+    Ok(capture)
+}
+
+/// One of ours: its number is the epoch, or that of the ping.
+fn echo_request(v6: bool, id: u16, number: u32, other: usize) -> Vec<u8> {
     let mut message = vec![if v6 { 128 } else { 8 }, 0, 0, 0];
-    message.extend_from_slice(&ECHO_ID.to_be_bytes());
+    message.extend_from_slice(&id.to_be_bytes());
     message.extend_from_slice(&[0, 0]);
-    message.extend_from_slice(&epoch.to_be_bytes());
+    message.extend_from_slice(&number.to_be_bytes());
     message.extend_from_slice(&u32::try_from(other).unwrap_or(u32::MAX).to_be_bytes());
     if !v6 {
         // For ICMPv6 the kernel does it, as it needs the addresses.
@@ -277,16 +342,17 @@ fn echo_request(v6: bool, epoch: u32, other: usize) -> Vec<u8> {
     message
 }
 
-/// The epoch and the peer of a reply to one of our requests. IPv4 raw sockets give the IP header too.
-fn echo_reply(v6: bool, packet: &[u8]) -> Option<(u32, usize)> {
+/// The identifier, the number and the peer of a reply to one of our requests. IPv4 raw sockets give the IP header too.
+fn echo_reply(v6: bool, packet: &[u8]) -> Option<(u16, u32, usize)> {
     let start = if v6 { 0 } else { usize::from(packet.first()? & 15) * 4 };
     let message = packet.get(start..)?;
     let kind = if v6 { 129 } else { 0 };
-    if *message.first()? != kind || message.get(4..6)? != ECHO_ID.to_be_bytes() {
+    let id = u16::from_be_bytes(message.get(4..6)?.try_into().ok()?);
+    if *message.first()? != kind || ![ECHO_ID, PING_ID].contains(&id) {
         return None;
     }
     let number = |at: usize| Some(u32::from_be_bytes(message.get(at..at + 4)?.try_into().ok()?));
-    Some((number(8)?, usize::try_from(number(12)?).ok()?))
+    Some((id, number(8)?, usize::try_from(number(12)?).ok()?))
 }
 
 /// A datagram from somebody's gossip port.
@@ -307,7 +373,7 @@ fn gossip(packet: &[u8]) -> Option<Gossip> {
 
 /// Lets UDP from this source port through, over IPv4 without options or IPv6 without extension headers, and nothing
 /// else: the node's process sleeps while users' packets pass.
-fn gossip_filter(port: u16) -> [(u16, u8, u8, u32); 13] {
+pub(super) fn gossip_filter(port: u16) -> [Instruction; 13] {
     // Classic BPF: load byte 0x30, load half word 0x28, and 0x54, jump if equal 0x15, return 0x06.
     let load_byte = |at| (0x30, 0, 0, at);
     let load_half = |at| (0x28, 0, 0, at);
@@ -401,16 +467,16 @@ mod tests {
     #[test]
     fn a_reply_is_known_again() {
         let mut reply = vec![0x45; 20];
-        let mut message = echo_request(false, 3, 40);
+        let mut message = echo_request(false, ECHO_ID, 3, 40);
         let sum: u32 = message.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
         assert_eq!((sum >> 16) + (sum & 0xffff), 0xffff, "a right checksum sums up to all ones");
         assert_eq!(echo_reply(false, &[&reply[..], &message].concat()), None, "a request is no reply");
         message[0] = 0;
         reply.extend_from_slice(&message);
-        assert_eq!(echo_reply(false, &reply), Some((3, 40)));
-        let mut message = echo_request(true, 7, 1);
+        assert_eq!(echo_reply(false, &reply), Some((ECHO_ID, 3, 40)));
+        let mut message = echo_request(true, PING_ID, 7, 1);
         message[0] = 129;
-        assert_eq!(echo_reply(true, &message), Some((7, 1)));
+        assert_eq!(echo_reply(true, &message), Some((PING_ID, 7, 1)));
         assert_eq!(echo_reply(true, &message[..9]), None);
     }
 }

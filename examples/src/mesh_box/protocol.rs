@@ -1,6 +1,7 @@
 //! What the parent and a node say to each other.
 
 use core::net::IpAddr;
+use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +20,8 @@ pub(crate) struct Setup {
     pub(crate) private_key: Key,
     pub(crate) listen_port: u16,
     pub(crate) gossip_port: u16,
-    pub(crate) wireguard: WireGuardKind,
+    /// Nothing is made of it on a host that is in no mesh.
+    pub(crate) wireguard: Option<WireGuardKind>,
     /// Files to write, with directories, below `/run`.
     pub(crate) files: Vec<(String, String)>,
     /// The program of the daemon and its arguments.
@@ -46,6 +48,10 @@ pub(crate) enum Request {
     /// Asks every peer for an echo until it answers, from now on.
     Probe(Probing),
     StopProbing,
+    /// Pings every peer so often, whatever is answered; `None`: no more.
+    Ping(Option<Duration>),
+    /// How that went since it began.
+    Pings,
     Usage,
     /// Replaces the addresses of the wan interface.
     SetWan(Vec<(IpAddr, u8)>),
@@ -75,6 +81,24 @@ pub(crate) enum Answer {
     Output { code: Option<i32>, stdout: String, stderr: String },
     Peers(Vec<PeerStatus>),
     Usage(Usage),
+    Pings(Vec<(usize, Pings)>),
+}
+
+/// Pings of one node to another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pings {
+    /// Echo requests.
+    pub sent: u32,
+    /// How many of them were answered.
+    pub answered: u32,
+}
+
+impl Pings {
+    /// How many were not answered.
+    #[must_use]
+    pub const fn lost(self) -> u32 {
+        self.sent - self.answered
+    }
 }
 
 /// What a daemon has used so far.

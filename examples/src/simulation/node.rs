@@ -1,6 +1,6 @@
 //! One node: an engine over a WireGuard device, as the daemon runs it.
 
-use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use embassy_time::Instant;
 use rand_chacha::ChaCha8Rng;
@@ -17,6 +17,8 @@ use crate::virtual_internet::{
 
 /// The gossip port of every simulated node.
 pub const GOSSIP_PORT: u16 = 1666;
+/// Everybody on an IPv6 link.
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const SECRET: &[u8] = b"one secret for all that is simulated";
 
 /// The key of a node by its number. Keys are in no order, as real ones are.
@@ -83,6 +85,8 @@ pub struct Node<const PEERS: usize> {
     pub openers: bool,
     /// Whether its daemon looks for peers on its LAN.
     pub lan: bool,
+    /// Its link-local address, where there is IPv6 on its LAN.
+    pub link_local: Option<Ipv6Addr>,
     /// Echo replies that the node's user got.
     pub echoes: u64,
     index: u32,
@@ -94,9 +98,6 @@ pub struct Node<const PEERS: usize> {
     pub(super) trace: u64,
     pub(super) log: Option<Vec<(Instant, String)>>,
 }
-
-/// The interface that a simulated node is on its LAN by.
-const LAN_INDEX: u32 = 2;
 
 /// What a node wants sent on the underlay.
 pub(super) struct Underlay {
@@ -129,6 +130,7 @@ impl<const PEERS: usize> Node<PEERS> {
             readings: 0,
             openers: true,
             lan: false,
+            link_local: None,
             echoes: 0,
             index: 1,
             rng: ChaCha8Rng::seed_from_u64(seed ^ 2),
@@ -162,16 +164,42 @@ impl<const PEERS: usize> Node<PEERS> {
         self.mesh = Some(mesh);
     }
 
+    /// The interface that it is on its LAN by: another one on each machine, so that nobody can take over another's.
+    #[must_use]
+    pub const fn lan_index(&self) -> u32 {
+        2 + self.setup.number as u32
+    }
+
     /// Where it is on a LAN: homes hand out IPv4 networks of 256 addresses.
     pub(super) fn lan_links(&self, local: &[IpAddr]) -> Vec<LanLink> {
-        let private = local.iter().filter(|ip| self.lan && ip.is_ipv4() && scope(**ip) == Scope::Private);
-        private.map(|ip| LanLink { index: LAN_INDEX, address: *ip, prefix: 24 }).collect()
+        let private = local.iter().filter(|ip| ip.is_ipv4() && scope(**ip) == Scope::Private);
+        let of_link = self.link_local.map(|ip| (IpAddr::V6(ip), 64));
+        let places = private.map(|ip| (*ip, 24)).chain(of_link).filter(|_| self.lan);
+        places.map(|(address, prefix)| LanLink { index: self.lan_index(), address, prefix }).collect()
+    }
+
+    /// Where a datagram came from, as a socket says: with the interface, if the address is of a link.
+    pub(super) const fn with_zone(&self, from: SocketAddr) -> SocketAddr {
+        match from {
+            SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() => {
+                SocketAddr::V6(SocketAddrV6::new(*v6.ip(), v6.port(), 0, self.lan_index()))
+            }
+            other => other,
+        }
+    }
+
+    /// Checks what a socket would refuse: a link-local address on no link, or on one that is not there.
+    pub(super) fn check_zone(&self, now: Instant, to: SocketAddr, faults: &mut Vec<Violation>) {
+        if self.with_zone(to) != to {
+            self.violation(now, &format!("sends to {to}, which is not on its link"), faults);
+        }
     }
 
     /// A datagram arrived at the LAN port.
     pub(super) fn receive_lan(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+        let index = self.lan_index();
         if let Some(mesh) = &mut self.mesh {
-            mesh.handle_lan_datagram(now, LAN_INDEX, from, &mut datagram.to_vec());
+            mesh.handle_lan_datagram(now, index, from, &mut datagram.to_vec());
         }
     }
 
@@ -355,10 +383,11 @@ impl<const PEERS: usize> Node<PEERS> {
             }
             Output::Lan { index, from, to, len } => {
                 self.mix(now, 0x1a4);
-                if !self.lan || index != LAN_INDEX {
+                if !self.lan || index != self.lan_index() {
                     self.violation(now, "sends on a LAN that it is not on", faults);
                 }
-                let to = SocketAddr::new(to.unwrap_or(Ipv4Addr::BROADCAST.into()), GOSSIP_PORT);
+                let everybody = if from.is_ipv4() { Ipv4Addr::BROADCAST.into() } else { ALL_NODES.into() };
+                let to = self.with_zone(SocketAddr::new(to.unwrap_or(everybody), GOSSIP_PORT));
                 let datagram = buffer[..len].to_vec();
                 out.push(Underlay { lan: true, from: Some(from), to, hops: Some(1), datagram });
             }

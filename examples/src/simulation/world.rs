@@ -215,12 +215,14 @@ impl<const PEERS: usize> World<PEERS> {
                         if self.net.addresses(delivered.to).iter().filter(|a| a.is_ipv6()).count() > 1 {
                             self.reached_at.insert((node, src), dst.ip());
                         }
+                        let src = self.nodes[node].with_zone(src);
                         self.nodes[node].receive(self.now, src, &delivered.payload);
                         self.work(node);
                     } else if let Some(node) = self.hosts.get(&delivered.to).copied()
                         && delivered.header.dst.port() == super::node::GOSSIP_PORT
                     {
-                        self.nodes[node].receive_lan(self.now, delivered.header.src, &delivered.payload);
+                        let src = self.nodes[node].with_zone(delivered.header.src);
+                        self.nodes[node].receive_lan(self.now, src, &delivered.payload);
                         self.work(node);
                     }
                 }
@@ -265,13 +267,19 @@ impl<const PEERS: usize> World<PEERS> {
             if let Some(handshakes) = self.handshakes.as_mut().filter(|_| !lan) {
                 handshakes.note_sent(self.now, &datagram);
             }
+            self.nodes[node].check_zone(self.now, to, &mut self.violations);
             let v4 = to.is_ipv4();
+            let on_link = matches!(to.ip(), IpAddr::V6(v6) if v6.is_unicast_link_local());
             // Of several the latest, as hosts prefer their temporary IPv6 addresses (RFC 6724, rule 7).
             let preferred = self.net.addresses(host).iter().rfind(|a| a.is_ipv4() == v4).copied();
+            let of_link = self.nodes[node].link_local.map(IpAddr::V6);
+            let preferred = if on_link { of_link } else { preferred };
             let reached_at = self.reached_at.get(&(node, to)).copied();
             let reached_at = reached_at.filter(|ip| self.net.addresses(host).contains(ip));
             if let Some(from) = from.or(reached_at).or(preferred) {
-                let mut header = Header::udp(SocketAddr::new(from, port), to);
+                // Which interface it leaves by is no part of a packet.
+                let mut header =
+                    Header::udp(SocketAddr::new(from, port), SocketAddr::new(to.ip(), to.port()));
                 header.ttl = hops.unwrap_or(header.ttl);
                 self.net.send(self.now, host, header, datagram);
             }

@@ -155,6 +155,8 @@ struct Host {
     /// Its link-local IPv6 address, since it was used.
     link_local: Option<IpAddr>,
     up: bool,
+    /// It may send from any address.
+    spoofs: bool,
     out: Lane,
     inn: Lane,
 }
@@ -286,6 +288,7 @@ impl<P: Clone> Internet<P> {
             addresses: Vec::new(),
             link_local: None,
             up: true,
+            spoofs: false,
             out: lane.clone(),
             inn: lane,
         });
@@ -409,6 +412,11 @@ impl<P: Clone> Internet<P> {
         self.hosts[host.0 as usize].up = up;
     }
 
+    /// Lets a host send from any address, as an attacker on a LAN may. Its link-local one is then the first that it sends from.
+    pub fn let_spoof(&mut self, host: HostId) {
+        self.hosts[host.0 as usize].spoofs = true;
+    }
+
     /// Keeps the hosts of a home apart, as some Wi-Fi does with its clients: they reach the gateway, and each other only by
     /// broadcast and multicast (the worst kind, which lets them hear of each other).
     pub fn isolate(&mut self, home: GatewayId, isolated: bool) {
@@ -501,14 +509,14 @@ impl<P: Clone> Internet<P> {
 
     // Packets
 
-    /// Sends a packet from a host. Its source must be one of the host's addresses.
+    /// Sends a packet from a host. Its source must be one of the host's addresses, unless it may spoof.
     pub fn send(&mut self, now: Instant, from: HostId, header: Header, payload: P) {
         self.stats.sent += 1;
         let (src, home) = (header.src.ip(), self.is_home(self.hosts[from.0 as usize].net));
         let host = &mut self.hosts[from.0 as usize];
         if home && is_link_local(src) {
-            host.link_local = Some(src);
-        } else if host.up && !host.addresses.contains(&src) {
+            host.link_local = host.link_local.filter(|_| host.spoofs).or(Some(src));
+        } else if host.up && !host.spoofs && !host.addresses.contains(&src) {
             return self.drop_packet(Dropped::Spoofed);
         }
         self.send_spoofed(now, from, header, payload);

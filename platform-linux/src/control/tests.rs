@@ -139,6 +139,32 @@ dora      connected   203.0.113.9:51820    configured  12ms   1m12s
     );
 }
 
+/// Below the peer that it is about, connected elsewhere or not; in the JSON as an address.
+#[test]
+fn a_place_on_the_lan_that_does_not_answer_is_named() {
+    let mut status = sample();
+    status.peers[0].lan_barred = Some("192.168.1.9:51820".parse().unwrap());
+    status.peers[1].lan_barred = Some("[fe80::9%3]:51820".parse().unwrap());
+    let shown = table(&status);
+    let rows = |from: &str| {
+        let at = shown.find(from).unwrap();
+        shown[at..].lines().skip(1).take(2).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let text = "on the LAN, and its WireGuard does not answer there: tried again later";
+    assert_eq!(
+        rows("EtRoWBYC  waiting"),
+        [
+            "  no-mediator: no connected peer could introduce us".to_owned(),
+            format!("  lan-no-answer: [fe80::9%3]:51820 is {text}"),
+        ]
+    );
+    assert_eq!(rows("dora      connected"), [format!("  lan-no-answer: 192.168.1.9:51820 is {text}")]);
+    assert_eq!(shown.matches("lan-no-answer").count(), 2);
+    assert!(status.to_json().contains(r#""lan_barred":"[fe80::9%3]:51820""#));
+    let read: Status = serde_json::from_str(&status.to_json()).unwrap();
+    assert_eq!(read, status, "with its zone");
+}
+
 #[test]
 fn what_is_in_front_of_the_node_is_shown_in_words() {
     let mut status = sample();

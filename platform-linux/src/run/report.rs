@@ -131,6 +131,12 @@ mod tests {
                 Level::Info,
                 "AAAAAAAA: moved to 192.168.1.7:51820 (on the LAN)",
             ),
+            (
+                Event::LanBarred { key, endpoint: ([192, 168, 1, 7], 51820).into() },
+                Level::Info,
+                "AAAAAAAA: is on the LAN, and WireGuard got no answer there (a firewall, or a Wi-Fi that keeps its clients \
+                 apart?): 192.168.1.7:51820 is not tried again for ten minutes",
+            ),
         ] {
             assert_eq!(line(&event, &names), Some((level, expected.to_string())));
         }

@@ -5,16 +5,20 @@ extern crate std;
 use core::net::{IpAddr, SocketAddr};
 use std::{format, vec::Vec};
 
-use super::{PORT, bench::Bench, key};
+use super::{
+    PORT,
+    bench::{Bench, intro},
+    key,
+};
 use crate::{
     ActionError, CandidateKind, Duration, Event, LanLink, LinkState, OPENER_MAGIC, Output, PeerAction,
     limits::{
-        LAN_BAR, LAN_CHALLENGES_PER_SECOND, LAN_DATAGRAM, LAN_LIFETIME, LAN_PACKETS_PER_SECOND, LAN_STEADY,
-        LAN_TRIAL, MAX_DATAGRAM, MAX_LAN_LINKS, MAX_LAN_SIGHTINGS,
+        LAN_BAR, LAN_CHALLENGES_PER_SECOND, LAN_DATAGRAM, LAN_LIFETIME, LAN_PACKETS_PER_SECOND, LAN_REST,
+        LAN_STEADY, LAN_TRIAL, MAX_DATAGRAM, MAX_LAN_LINKS, MAX_LAN_SIGHTINGS,
     },
     seal,
     testing::Dry,
-    wire::{self, Hello, Kind, LanBeacon, LanChallenge, LanProof, Reader},
+    wire::{self, Hello, Kind, LanBeacon, LanChallenge, LanProof, Reader, Role},
 };
 
 const ETH: u32 = 3;
@@ -509,4 +513,95 @@ fn a_session_moved_by_the_other_side_is_on_the_lan_as_well() {
     let moved = Event::Moved { key: key(1), endpoint: endpoint(THERE), kind: CandidateKind::Lan };
     assert!(bench.has_event(|e| *e == moved), "{:?}", bench.events);
     assert!(bench.sent_to(1).any(|sent| sent.first::<Hello>(Kind::Hello).is_some()));
+}
+
+/// We leave the LAN, and whoever is still there reaches us from elsewhere before we have given it up.
+#[test]
+fn who_reaches_us_from_elsewhere_is_not_said_to_be_on_the_lan() {
+    let mut bench = on_a_lan([1]);
+    bench.tunnel.get_mut(&key(1)).expect("added").reading.endpoint = Some(endpoint(THERE));
+    bench.read();
+    bench.poll();
+    assert_eq!(kind_of(&bench, 1), Some(CandidateKind::Lan));
+    bench.answering.clear();
+    bench.mesh.handle_lan_links(bench.now, &[]);
+    bench.mesh.handle_local_addresses(bench.now, &[ip4(198, 51, 100, 2)]);
+    bench.advance(Duration::from_millis(50));
+    assert_eq!(bench.state(1), LinkState::Probing);
+    bench.forget();
+    let elsewhere = bench.endpoint_of(1);
+    let shown = &mut bench.tunnel.get_mut(&key(1)).expect("added").reading;
+    (shown.endpoint, shown.rx_bytes) = (Some(elsewhere), shown.rx_bytes + 96);
+    bench.read();
+    bench.answering.push(1);
+    bench.advance(Duration::from_secs(1));
+    assert_eq!((bench.state(1), kind_of(&bench, 1)), (LinkState::Connected, Some(CandidateKind::Roamed)));
+    let moved = Event::Moved { key: key(1), endpoint: elsewhere, kind: CandidateKind::Roamed };
+    assert!(bench.has_event(|e| *e == moved), "{:?}", bench.events);
+}
+
+/// The same after we have given it up: it is introduced to us, and comes.
+#[test]
+fn who_was_on_the_lan_and_is_met_elsewhere_is_not_said_to_be_there() {
+    let mut bench = on_a_lan([2]);
+    bench.mesh.allow_openers(bench.now, true);
+    hear(&mut bench, 1, THERE);
+    bench.advance(Duration::from_millis(300));
+    bench.connect_at(1, endpoint(THERE));
+    assert_eq!(kind_of(&bench, 1), Some(CandidateKind::Lan));
+    bench.answering.retain(|n| *n != 1);
+    bench.mesh.handle_lan_links(bench.now, &[]);
+    bench.mesh.handle_local_addresses(bench.now, &[ip4(198, 51, 100, 2)]);
+    bench.advance(Duration::from_secs(5));
+    assert_ne!(bench.state(1), LinkState::Connected);
+    let elsewhere = bench.endpoint_of(1);
+    bench.hear_one(2, Kind::Intro, &intro(1, Role::Open, elsewhere.into()));
+    bench.advance(Duration::from_millis(10));
+    bench.forget();
+    bench.connect_at(1, elsewhere);
+    bench.advance(Duration::from_secs(10));
+    assert_eq!(kind_of(&bench, 1), Some(CandidateKind::Roamed), "{:?}", bench.events);
+    let lan = |e: &Event| matches!(e, Event::Connected { kind: CandidateKind::Lan, .. });
+    assert!(!bench.has_event(lan), "{:?}", bench.events);
+}
+
+fn barred(bench: &Bench<4>, n: usize) -> Option<SocketAddr> {
+    let peer = bench.mesh.peers().find(|peer| peer.key == key(n)).expect("a peer of ours");
+    peer.lan_barred.map(SocketAddr::from)
+}
+
+/// Two handshakes in vain, and for as long as others are tried before it. Nothing was moved, of which there would be an event.
+#[test]
+fn where_a_peer_does_not_answer_is_said_until_it_is_tried_again() {
+    let mut bench = on_a_lan([]);
+    hear(&mut bench, 1, THERE);
+    bench.advance(Duration::from_millis(300));
+    assert_eq!((fired_at(&bench, 1).len(), barred(&bench, 1)), (1, None));
+    while fired_at(&bench, 1).len() < 2 {
+        assert_eq!(barred(&bench, 1), None);
+        bench.advance(Duration::from_millis(10));
+    }
+    bench.advance(Duration::from_secs(2));
+    assert_eq!([1, 2].map(|n| barred(&bench, n)), [Some(endpoint(THERE)), None]);
+    assert!(!bench.has_event(|e| matches!(e, Event::LanBarred { .. })), "{:?}", bench.events);
+    let since = bench.now;
+    while barred(&bench, 1).is_some() {
+        bench.advance(Duration::from_secs(1));
+        assert!(bench.now - since <= LAN_REST + LAN_STEADY * 2, "for ever");
+    }
+    assert!(bench.now - since >= LAN_REST - Duration::from_secs(3), "{:?}", bench.now - since);
+}
+
+/// A firewall that lets nobody in lets its own host out.
+#[test]
+fn who_reaches_us_from_where_it_did_not_answer_is_not_said_not_to() {
+    for from in [THERE, link_local(0x20)] {
+        let mut bench = on_a_lan([]);
+        hear(&mut bench, 1, THERE);
+        bench.advance(Duration::from_millis(2_500));
+        assert_eq!(barred(&bench, 1), Some(endpoint(THERE)));
+        bench.connect_at(1, endpoint(from));
+        bench.read();
+        assert_eq!((kind_of(&bench, 1), barred(&bench, 1)), (Some(CandidateKind::Lan), None), "{from}");
+    }
 }

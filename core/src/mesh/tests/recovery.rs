@@ -95,13 +95,20 @@ fn who_is_summoned_by_a_peer_that_has_moved_follows_when_it_is_gone() {
 /// We have moved and every link is dead: who is missed first asks those in vain who are missed a little later.
 #[test]
 fn who_could_introduce_nobody_and_has_come_back_is_asked_again_at_once() {
-    for comes_back in [false, true] {
+    for (comes_back, unknown_before) in [(false, false), (true, false), (true, true)] {
         let mut bench = Bench::<8>::connected(2, [1, 2]);
         bench.hear_records(1, &[record(2, 1, 1, "203.0.113.78:51820")]);
         bench.answering = vec![];
         bench.advance(Duration::from_secs(8));
         let places = [1, 2].map(|n| bench.mesh.peers.find(&key(n)).expect("a peer of ours"));
         bench.mesh.lose(places[1], bench.now, Reason::Silent);
+        if unknown_before {
+            // While it was switched off nobody could introduce us: that says nothing about what is between us.
+            for _ in 0..8 {
+                bench.mesh.give_up(places[1], bench.now, Reason::NotIntroduced);
+            }
+            bench.mesh.pursue(places[1], bench.now);
+        }
         bench.advance(Duration::from_secs(3));
         assert!(bench.sent_to(1).any(|sent| sent.has(Kind::IntroReq)), "in vain");
         assert!(
@@ -119,4 +126,19 @@ fn who_could_introduce_nobody_and_has_come_back_is_asked_again_at_once() {
         bench.advance(Duration::from_secs(15));
         assert_eq!(bench.sent_to(1).any(|sent| sent.has(Kind::IntroReq)), comes_back);
     }
+}
+
+/// A pair that nobody knew for hours is tried as often, once somebody does, as any other.
+#[test]
+fn not_being_introduced_does_not_lengthen_the_pauses_of_later_efforts() {
+    let mut bench = Bench::<8>::connected(2, [1]);
+    bench.hear_records(1, &[record(2, 1, 1, "203.0.113.78:51820")]);
+    let place = bench.mesh.peers.find(&key(2)).expect("a peer of ours");
+    for _ in 0..10 {
+        bench.mesh.give_up(place, bench.now, Reason::NotIntroduced);
+    }
+    bench.mesh.give_up(place, bench.now, Reason::NoAnswer);
+    bench.forget();
+    bench.advance(Duration::from_secs(40));
+    assert!(bench.sent_to(1).any(|sent| sent.has(Kind::IntroReq)));
 }

@@ -192,6 +192,32 @@ fn who_is_down_or_lies_about_its_address_is_not_heard() {
 }
 
 #[test]
+fn who_may_spoof_is_heard_under_any_address_and_answered_under_its_own() {
+    let mut net = Internet::new(1);
+    let home = net.add_home(HomeConfig::default());
+    let (victim, attacker) = (net.add_host(home), net.add_host(home));
+    let link_local = |n: u16| SocketAddr::new([0xfe80, 0, 0, 0, 0, 0, 0, n].into(), 9);
+    let all: SocketAddr = "[ff02::1]:9".parse().unwrap();
+    // The network learns where a link-local address is from who sends from it.
+    assert!(one(&mut net, start(), victim, link_local(1), all).is_some());
+    net.let_spoof(attacker);
+    assert!(one(&mut net, start(), attacker, link_local(2), all).is_some());
+    let at_victim = v4(&net, victim);
+    for (from, to) in
+        [("192.168.0.77:9".parse().unwrap(), at_victim), (link_local(1), all), (link_local(3), all)]
+    {
+        let seen = one(&mut net, start(), attacker, from, to).expect("arrives");
+        assert_eq!((seen.to, seen.header.src), (victim, from));
+    }
+    for (n, host) in [(1, Some(victim)), (2, Some(attacker)), (3, None)] {
+        let from = if n == 1 { attacker } else { victim };
+        let source = link_local(if n == 1 { 2 } else { 1 });
+        let seen = one(&mut net, start(), from, source, link_local(n));
+        assert_eq!(seen.map(|seen| seen.to), host, "fe80::{n}");
+    }
+}
+
+#[test]
 fn a_rebooted_gateway_has_forgotten_and_may_have_moved() {
     let mut net = Internet::new(1);
     let server = net.add_public(Link::PERFECT);
