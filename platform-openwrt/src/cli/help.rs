@@ -115,8 +115,7 @@ Usage: wgautomesh status [--json] [-c DIR] [--interface NAME | MESH]
 
 The document of all meshes has that of each in it, or why there is none:
 
-    {\"version\":1,\"meshes\":[{\"mesh\":\"NAME\",\"status\":{...}},
-                            {\"mesh\":\"NAME\",\"error\":\"...\"}]}
+    {\"version\":1,\"meshes\":{\"NAME\":{...},\"NAME\":{\"error\":\"...\"}}}
 
 Peers that are not connected come first, each with the last reason. Only root,
 and the user that the daemon runs as, may ask.

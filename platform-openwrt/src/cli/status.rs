@@ -107,15 +107,15 @@ fn tables(answers: &[Answer<'_>], file: &str) -> String {
     out
 }
 
-/// All of it in one JSON document: the answer of each daemon as it is, or why there is none.
+/// All of it in one JSON document, as the LuCI app takes it: the answer of each daemon as it is, or why there is none.
 fn document(answers: &[Answer<'_>]) -> String {
     let string = |text: &str| serde_json::Value::from(text).to_string();
-    let meshes = answers.iter().map(|(name, answer)| {
-        let (key, value) = match answer {
-            Ok((_, answer)) => ("status", answer.trim().to_owned()),
-            Err(complaint) => ("error", string(complaint.trim())),
-        };
-        format!("{{\"mesh\":{},\"{key}\":{value}}}", string(name))
+    let meshes = answers.iter().map(|(name, answer)| match answer {
+        Ok((_, answer)) => format!("{}:{}", string(name), answer.trim()),
+        Err(complaint) => {
+            let complaint = complaint.lines().collect::<Vec<_>>().join(" ");
+            format!("{}:{{\"error\":{}}}", string(name), string(&complaint))
+        }
     });
-    format!("{{\"version\":{VERSION},\"meshes\":[{}]}}\n", meshes.collect::<Vec<_>>().join(","))
+    format!("{{\"version\":{VERSION},\"meshes\":{{{}}}}}\n", meshes.collect::<Vec<_>>().join(","))
 }
