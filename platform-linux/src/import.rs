@@ -67,7 +67,7 @@ fn read(text: &str, report: &mut Report) -> Vec<Peer> {
     let mut heading_name = None;
     let mut seen = false;
     for (line, number) in text.lines().zip(1..) {
-        let at = Position { line: number, column: 1 };
+        let at = Position::new(number, 1);
         let (statement, comment) = match line.split_once('#') {
             Some((statement, comment)) => (statement.trim(), Some(comment)),
             None => (line.trim(), None),

@@ -1,9 +1,8 @@
 //! The Linux runtime of wgautomesh: everything that the engine, [`wgautomesh_core`], leaves to its platform.
 //!
 //! [`run()`] is the daemon; the modules below it are its adapters, [`config`] and [`control`] what people touch, and
-//! [`cli`] a whole program over them, so that a binary is little more than a choice of capacity.
+//! [`cli`] a whole program over them (with the feature `toml`), so that a binary is little more than a choice of capacity.
 
-#[cfg(feature = "toml")]
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -62,6 +62,8 @@ pub struct Name {
     pub host: Box<str>,
     /// The port, which goes into each address.
     pub port: u16,
+    /// Addresses that are the peer's whatever the name means.
+    pub beside: Box<[SocketAddr]>,
 }
 
 /// Keeps the addresses of names up to date.
@@ -156,8 +158,8 @@ impl Resolver {
         }
     }
 
-    /// Takes what was answered, handing over each peer's addresses that are not those of the last time, and begins
-    /// what is due.
+    /// Takes what was answered, handing over all addresses of each peer where they are not those of the last time, and
+    /// begins what is due.
     pub fn handle(&mut self, now: Instant, mut found: impl FnMut(&PublicKey, &[SocketAddr])) {
         // Before the answers are taken, so that none is missed. Not readable is no error.
         let _ = rustix::io::read(&*self.wake, &mut [0u8; 8]);
@@ -166,7 +168,8 @@ impl Resolver {
             if let Some(entry) = self.entries.get_mut(entry)
                 && entry.take(now, result)
             {
-                found(&entry.name.peer, &entry.known);
+                let peer = entry.name.peer;
+                found(&peer, &self.addresses(&peer));
             }
         }
         while self.running < PLACES {
@@ -184,6 +187,15 @@ impl Resolver {
                 Err(error) => drop(entry.take(now, Err(error))),
             }
         }
+    }
+}
+
+impl Resolver {
+    /// Everything known of a peer, in the order of the configuration but for fixed addresses, which come first.
+    fn addresses(&self, peer: &PublicKey) -> Vec<SocketAddr> {
+        let entries = || self.entries.iter().filter(|entry| entry.name.peer == *peer);
+        let fixed = entries().next().map(|entry| &*entry.name.beside).unwrap_or_default();
+        fixed.iter().chain(entries().flat_map(|entry| &entry.known)).copied().collect()
     }
 }
 
@@ -274,7 +286,7 @@ mod tests {
     }
 
     fn name(peer: PublicKey, host: &str) -> Name {
-        Name { peer, host: host.into(), port: 51820 }
+        Name { peer, host: host.into(), port: 51820, beside: Box::default() }
     }
 
     fn names(count: usize, host: &str) -> impl Iterator<Item = Name> {
@@ -305,6 +317,18 @@ mod tests {
 
     fn begin(resolver: &mut Resolver, now: Instant) {
         resolver.handle(now, |_, _| panic!("nothing was asked yet"));
+    }
+
+    #[test]
+    fn a_peer_keeps_what_else_is_known_of_it() {
+        let look_up = |host: &str, _| Ok(vec![address(if host == "a.example" { 1 } else { 2 })]);
+        let both =
+            ["a.example", "b.example"].map(|host| Name { beside: [address(9)].into(), ..name(A, host) });
+        let mut resolver = Resolver::new(at(0), both, Arc::new(look_up)).expect("resolver");
+        begin(&mut resolver, at(0));
+        let found = settle(&mut resolver, at(0), 2);
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[1], (A, vec![address(9), address(1), address(2)]));
     }
 
     /// A look-up that hangs until the test lets it go, by itself or with all others; it fails then.

@@ -1,16 +1,14 @@
 //! The binary as a user meets it: output streams, exit statuses, and `status` against a real control socket.
 
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use embassy_time::Instant;
-use std::collections::BTreeMap;
+mod serving;
+
+use serving::{Directory, TABLE, while_serving};
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use wgautomesh::config::InterfaceName;
-use wgautomesh::control::Server;
-use wgautomesh::control::status::{Nats, Node, Status};
+use wgautomesh::control::status::Status;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_wgautomesh");
 
@@ -22,26 +20,6 @@ fn wgautomesh(arguments: &[&str]) -> Command {
 
 fn text(bytes: &[u8]) -> &str {
     core::str::from_utf8(bytes).unwrap()
-}
-
-/// A directory of one test.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("wgautomesh-cli-{}-{number}", std::process::id()));
-        fs::create_dir(&path).unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }
 
 #[test]
@@ -129,56 +107,10 @@ fn a_closed_pipe_is_no_failure_and_a_full_disk_is() {
     assert_eq!(wgautomesh(&["--jsn"]).stderr(writer).status().unwrap().code(), Some(2));
 }
 
-/// Turns a server in another thread while `asking` runs.
-fn while_serving<T>(directory: &Path, interface: &str, asking: impl FnOnce(&Path) -> T) -> T {
-    let name = InterfaceName::parse(interface).unwrap();
-    let mut server = Server::bind(directory, &name).unwrap();
-    let path = server.path().to_owned();
-    let status = Status {
-        version: 1,
-        node: Node {
-            version: "0.1.0".into(),
-            interface: interface.into(),
-            interface_up: true,
-            key: None,
-            mesh_address: None,
-            gossip_port: 1666,
-            listen_port: None,
-            uptime_s: 61,
-            openers: true,
-            nat: Nats::default(),
-            port_mapping: None,
-            seen_at: Vec::new(),
-        },
-        peers: Vec::new(),
-        counters: BTreeMap::new(),
-    };
-    let done = AtomicBool::new(false);
-    struct Done<'a>(&'a AtomicBool);
-    impl Drop for Done<'_> {
-        fn drop(&mut self) {
-            self.0.store(true, Ordering::Release);
-        }
-    }
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !done.load(Ordering::Acquire) {
-                server.handle(Instant::from_secs(1), |_| status.to_json());
-                std::thread::sleep(core::time::Duration::from_millis(2));
-            }
-        });
-        let _done = Done(&done);
-        asking(&path)
-    })
-}
-
 fn status(directory: &Path, arguments: &[&str]) -> Output {
     let all: Vec<&str> = ["status"].iter().chain(arguments).copied().collect();
     wgautomesh(&all).env("WGAUTOMESH_RUNTIME_DIR", directory).current_dir(directory).output().unwrap()
 }
-
-const TABLE: &str =
-    "wg0  gossip port 1666  up 1m01s\nseen by nobody yet; NAT unknown\n0 of 0 peers connected\n";
 
 #[test]
 fn status_finds_the_daemon() {

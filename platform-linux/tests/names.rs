@@ -93,7 +93,7 @@ fn names_are_looked_up_beside_everything_else() {
         system("gone.example", PORT).expect_err("it does not exist");
 
         let (dead, host) = (PublicKey::from_bytes([1; 32]), PublicKey::from_bytes([2; 32]));
-        let name = |peer, host: &str| Name { peer, host: host.into(), port: PORT };
+        let name = |peer, host: &str| Name { peer, host: host.into(), port: PORT, beside: Box::default() };
         let names = [name(dead, "dead.example"), name(dead, "gone.example"), name(host, "host.example")];
         let start = Instant::now();
         let mut resolver = Resolver::new(clock::now(), names, Arc::new(system)).expect("an eventfd");

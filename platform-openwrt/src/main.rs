@@ -1,4 +1,4 @@
-//! wgautomesh for OpenWrt routers: the same runtime with less room.
+//! The wgautomesh daemon and its commands, for OpenWrt routers.
 
 use std::{
     process::ExitCode,
@@ -14,5 +14,5 @@ static MESH: Mutex<Mesh<PEERS>> = Mutex::new(Mesh::new());
 
 fn main() -> ExitCode {
     // Nobody else takes it, so it is neither held nor poisoned.
-    wgautomesh::cli::main(&mut MESH.lock().unwrap_or_else(PoisonError::into_inner))
+    wgautomesh_openwrt::cli::main(&mut MESH.lock().unwrap_or_else(PoisonError::into_inner))
 }

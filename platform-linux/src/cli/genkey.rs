@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use zeroize::Zeroizing;
 
 /// Prints the base64 of 32 random bytes: a secret that nobody can guess and that survives any editor and any shell.
-pub(crate) fn genkey() -> ExitCode {
+pub fn genkey() -> ExitCode {
     let mut bytes = Zeroizing::new([0; 32]);
     if let Err(error) = getrandom::fill(bytes.as_mut_slice()) {
         complain(&format!("wgautomesh: the system gives no random numbers: {error}\n"));

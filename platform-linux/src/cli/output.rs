@@ -4,13 +4,13 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// Exit status when what was asked for could not be done.
-pub(crate) const FAILED: u8 = 1;
+pub const FAILED: u8 = 1;
 /// Exit status of a command line that makes no sense.
-pub(crate) const USAGE: u8 = 2;
+pub const USAGE: u8 = 2;
 
 /// Writes `text` to standard output and gives the exit status for it: 0, also when the reader has gone (`| head`), and
 /// failure when the text could not be stored where it should (a full disk), which a script must notice.
-pub(crate) fn print(text: &str) -> ExitCode {
+pub fn print(text: &str) -> ExitCode {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -23,6 +23,6 @@ pub(crate) fn print(text: &str) -> ExitCode {
 }
 
 /// Writes `text` to standard error. If that fails there is nowhere left to say so.
-pub(crate) fn complain(text: &str) {
+pub fn complain(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }

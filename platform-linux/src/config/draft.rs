@@ -6,6 +6,7 @@
 
 use super::report::{Fault, Located, Position, Report, quoted};
 use super::secret::{Secret, read_secret_file};
+use super::syntax::{Key, Syntax};
 use super::values::{InterfaceName, InterfacePattern, PeerName, StateCommit, short_key};
 use super::{Config, Endpoint, LanConfig, Peer};
 use core::hash::Hash;
@@ -13,7 +14,7 @@ use core::net::IpAddr;
 use core::num::NonZeroU16;
 use std::collections::HashMap;
 use std::path::PathBuf;
-use wgautomesh_core::PublicKey;
+use wgautomesh_core::{PublicKey, limits::MAX_CONFIGURED_ENDPOINTS};
 
 /// What a front end found of one key.
 #[derive(Debug, Default)]
@@ -36,15 +37,32 @@ impl<T> Field<T> {
         }
     }
 
-    fn is_absent(&self) -> bool {
+    /// What came of reading a value: one that is wrong is reported.
+    pub fn read(key: &str, at: Position, parsed: Result<T, Fault>, report: &mut Report) -> Self {
+        match parsed {
+            Ok(value) => Self::Given(Located { value, at }),
+            Err(fault) => {
+                report.error(at, key, fault);
+                Self::Refused
+            }
+        }
+    }
+
+    /// Whether nothing was said about the key.
+    pub fn is_absent(&self) -> bool {
         matches!(self, Self::Absent)
     }
 
-    fn into_value(self) -> Option<T> {
+    /// As [`given`](Self::given), taken out.
+    pub fn into_located(self) -> Option<Located<T>> {
         match self {
-            Self::Given(located) => Some(located.value),
+            Self::Given(located) => Some(located),
             Self::Absent | Self::Refused => None,
         }
+    }
+
+    fn into_value(self) -> Option<T> {
+        self.into_located().map(|located| located.value)
     }
 }
 
@@ -57,8 +75,8 @@ pub struct PeerDraft {
     pub key: Field<PublicKey>,
     /// `address`
     pub address: Field<IpAddr>,
-    /// `endpoint`
-    pub endpoint: Field<Endpoint>,
+    /// `endpoint`; none where it is absent, and where it was refused.
+    pub endpoints: Vec<Located<Endpoint>>,
     /// `name`
     pub name: Field<PeerName>,
 }
@@ -66,13 +84,16 @@ pub struct PeerDraft {
 impl PeerDraft {
     /// An entry of which nothing has been read yet.
     pub fn new(at: Position) -> Self {
-        Self { at, key: Field::Absent, address: Field::Absent, endpoint: Field::Absent, name: Field::Absent }
+        Self { at, key: Field::Absent, address: Field::Absent, endpoints: Vec::new(), name: Field::Absent }
     }
 }
 
-/// A configuration as far as it could be read.
-#[derive(Default)]
+/// A configuration as far as it could be read. The fields are called as the keys of the TOML file are.
 pub struct Draft {
+    /// What the front end calls things.
+    pub syntax: &'static dyn Syntax,
+    /// Where the configuration begins: where a finding about something absent is put.
+    pub at: Position,
     /// `interface`
     pub interface: Field<InterfaceName>,
     /// `gossip_port`
@@ -101,10 +122,28 @@ pub struct Draft {
     pub peers: Vec<PeerDraft>,
 }
 
-const SECRET_FIX: &str = "run `wgautomesh genkey`, put the same line into a file on every node (mode 600) and name it \
-                          in gossip_secret_file";
-
 impl Draft {
+    /// A configuration of which nothing has been read yet.
+    pub fn new(syntax: &'static dyn Syntax, at: Position) -> Self {
+        Self {
+            syntax,
+            at,
+            interface: Field::Absent,
+            gossip_port: Field::Absent,
+            secret: Field::Absent,
+            secret_file: Field::Absent,
+            persist_file: Field::Absent,
+            state_commit: Field::Absent,
+            lan_discovery: Field::Absent,
+            lan_interfaces: Field::Absent,
+            lan_exclude: Field::Absent,
+            upnp_forward_external_port: Field::Absent,
+            peers_from_interface: Field::Absent,
+            ipv6: Field::Absent,
+            peers: Vec::new(),
+        }
+    }
+
     /// Checks the whole, reads the secret file, and makes the configuration if there is no error in `report` by then.
     ///
     /// `capacity` is the largest number of peers this binary can hold.
@@ -137,29 +176,32 @@ impl Draft {
     fn check_required(&self, report: &mut Report) {
         if self.interface.is_absent() {
             let what = "is missing: without it there is no tunnel to speak in";
-            let fix = "add interface = \"wg0\", the name of the WireGuard interface of the mesh";
-            report.error(Position::START, "interface", Fault::new(what, fix));
+            let add = self.syntax.set(Key::Interface, "wg0");
+            let fix = format!("add {add}, the name of the WireGuard interface of the mesh");
+            report.error(self.at, self.name(Key::Interface), Fault::new(what, fix));
         }
         if self.gossip_port.is_absent() {
             let what = "is missing: the nodes need one common port to talk to each other inside the mesh";
-            let fix = "add gossip_port = 1666, or the port that the other nodes have";
-            report.error(Position::START, "gossip_port", Fault::new(what, fix));
+            let add = self.syntax.set(Key::GossipPort, "1666");
+            let fix = format!("add {add}, or the port that the other nodes have");
+            report.error(self.at, self.name(Key::GossipPort), Fault::new(what, fix));
         }
     }
 
     fn take_secret(&mut self, report: &mut Report) -> Option<Secret> {
+        let (secret, secret_file) = (self.name(Key::Secret), self.name(Key::SecretFile));
         let (inline, file) = (core::mem::take(&mut self.secret), core::mem::take(&mut self.secret_file));
         if !inline.is_absent()
             && let Field::Given(Located { at, .. }) = &file
         {
-            let what = "is given beside gossip_secret, and it is not clear which of the two holds";
-            report.error(*at, "gossip_secret_file", Fault::new(what, "remove one of them"));
+            let what = format!("is given beside {secret}, and it is not clear which of the two holds");
+            report.error(*at, secret_file, Fault::new(what, "remove one of them"));
             return None;
         }
         match (inline, file) {
             (Field::Given(Located { value, at }), _) => {
                 if let Some(caution) = value.caution(false) {
-                    report.warn(at, "gossip_secret", caution);
+                    report.warn(at, secret, caution);
                 }
                 Some(value)
             }
@@ -167,19 +209,24 @@ impl Draft {
                 Ok(read) => {
                     let cautions = [read.exposed, read.secret.caution(true)];
                     for caution in cautions.into_iter().flatten() {
-                        report.warn(at, "gossip_secret_file", caution);
+                        report.warn(at, secret_file, caution);
                     }
                     Some(read.secret)
                 }
                 Err(fault) => {
-                    report.error(at, "gossip_secret_file", fault);
+                    report.error(at, secret_file, fault);
                     None
                 }
             },
             (Field::Absent, Field::Absent) => {
-                let what = "neither gossip_secret nor gossip_secret_file is given: without a secret anyone could speak \
-                            for this mesh";
-                report.error(Position::START, "gossip_secret", Fault::new(what, SECRET_FIX));
+                let what = format!(
+                    "neither {secret} nor {secret_file} is given: without a secret anyone could speak for this mesh"
+                );
+                let fix = format!(
+                    "run `wgautomesh genkey`, put the same line into a file on every node (mode 600) and name it in \
+                     {secret_file}"
+                );
+                report.error(self.at, secret, Fault::new(what, fix));
                 None
             }
             (Field::Refused, _) | (_, Field::Refused) => None,
@@ -193,51 +240,54 @@ impl Draft {
             let what = "is accepted but not part of this build: no port is opened on the router";
             let fix =
                 format!("forward UDP port {port} there by hand if this node is to be reached from outside");
-            report.note(at, "upnp_forward_external_port", Fault::new(what, fix));
+            report.note(at, self.name(Key::UpnpForwardExternalPort), Fault::new(what, fix));
         }
         if let Field::Given(Located { at, .. }) = self.state_commit
             && self.persist_file.is_absent()
         {
             let what = "has no effect while nothing is kept over a restart";
-            report.warn(at, "state_commit", Fault::new(what, "add persist_file, or remove it"));
+            let fix = format!("add {}, or remove it", self.name(Key::PersistFile));
+            report.warn(at, self.name(Key::StateCommit), Fault::new(what, fix));
         }
         if let Field::Given(Located { value: false, at }) = self.ipv6 {
             let what = "has no effect: IPv4 and IPv6 are both used wherever the host has them";
-            report.note(at, "ipv6", Fault::new(what, "remove it"));
+            report.note(at, self.name(Key::Ipv6), Fault::new(what, "remove it"));
         }
     }
 
     fn check_lan(&self, report: &mut Report) {
         let on = !matches!(self.lan_discovery, Field::Absent | Field::Given(Located { value: false, .. }));
-        let keys = [("lan_interfaces", &self.lan_interfaces), ("lan_exclude", &self.lan_exclude)];
+        let keys = [(Key::LanInterfaces, &self.lan_interfaces), (Key::LanExclude, &self.lan_exclude)];
         for (key, list) in keys {
             let Field::Given(Located { at, value }) = list else { continue };
             if !on {
-                let fix = "add lan_discovery = true, or remove it";
-                report.warn(
-                    *at,
-                    key,
-                    Fault::new("has no effect while peers are not looked for on the LAN", fix),
-                );
+                let what = "has no effect while peers are not looked for on the LAN";
+                let fix = format!("add {}, or remove it", self.syntax.switch_on(Key::LanDiscovery));
+                report.warn(*at, self.name(key), Fault::new(what, fix));
             }
-            if key == "lan_interfaces" && value.is_empty() {
+            if key == Key::LanInterfaces && value.is_empty() {
                 let fix = "name interfaces; or remove it, and peers are looked for on every LAN";
-                report.error(*at, key, Fault::new("is empty: peers would be looked for nowhere", fix));
+                report.error(
+                    *at,
+                    self.name(key),
+                    Fault::new("is empty: peers would be looked for nowhere", fix),
+                );
             }
         }
         let Some(Located { at, value: named }) = self.lan_interfaces.given() else { return };
+        let key = self.name(Key::LanInterfaces);
         if let Some(mesh) = self
             .interface
             .given()
             .filter(|mesh| named.iter().any(|pattern| pattern.to_string() == mesh.value.as_str()))
         {
             let what = format!("{} is the mesh itself, not a LAN", quoted(mesh.value.as_str()));
-            report.error(*at, "lan_interfaces", Fault::new(what, "name the interface that the LAN is on"));
+            report.error(*at, key, Fault::new(what, "name the interface that the LAN is on"));
         }
         let excluded = self.lan_exclude.given().map(|list| &list.value[..]).unwrap_or_default();
         if let Some(both) = named.iter().find(|pattern| excluded.contains(pattern)) {
-            let what = format!("{} is in lan_exclude too", quoted(&both.to_string()));
-            report.error(*at, "lan_interfaces", Fault::new(what, "keep it in one of the two"));
+            let what = format!("{} is in {} too", quoted(&both.to_string()), self.name(Key::LanExclude));
+            report.error(*at, key, Fault::new(what, "keep it in one of the two"));
         }
     }
 
@@ -250,8 +300,7 @@ impl Draft {
         };
         if self.peers.is_empty() && !from_interface {
             let what = "there is no peer, so there is nothing to mesh";
-            let fix = "add a [[peers]] entry with pubkey and address for every other node, or peers_from_interface = true";
-            report.warn(Position::START, "peers", Fault::new(what, fix));
+            report.warn(self.at, self.name(Key::Peers), Fault::new(what, self.syntax.add_peers()));
         }
         if let Some(first_too_many) = self.peers.get(capacity) {
             let what = format!(
@@ -259,16 +308,22 @@ impl Draft {
                 self.peers.len()
             );
             let fix = format!("remove {} of them", self.peers.len() - capacity);
-            report.error(first_too_many.at, "peers", Fault::new(what, fix));
+            report.error(first_too_many.at, self.name(Key::Peers), Fault::new(what, fix));
         }
         for peer in &self.peers {
             if peer.key.is_absent() {
-                let fix = "add pubkey = \"...\", what `wg show INTERFACE public-key` prints on that node";
-                report.error(peer.at, "peers.pubkey", Fault::new("is missing from this peer", fix));
+                let add = self.syntax.set(Key::PeerKey, "...");
+                let fix = format!("add {add}, what `wg show INTERFACE public-key` prints on that node");
+                report.error(peer.at, self.name(Key::PeerKey), Fault::new("is missing from this peer", fix));
             }
             if peer.address.is_absent() {
-                let fix = "add address = \"...\", the node's own address inside the mesh";
-                report.error(peer.at, "peers.address", Fault::new("is missing from this peer", fix));
+                let add = self.syntax.set(Key::PeerAddress, "...");
+                let fix = format!("add {add}, the node's own address inside the mesh");
+                report.error(
+                    peer.at,
+                    self.name(Key::PeerAddress),
+                    Fault::new("is missing from this peer", fix),
+                );
             }
         }
         self.check_duplicates(report);
@@ -276,66 +331,87 @@ impl Draft {
     }
 
     fn check_duplicates(&self, report: &mut Report) {
-        for (at, first, key) in repeated(self.peers.iter().map(|peer| &peer.key)) {
-            let what = format!("{}... is also the key of the peer at line {}", short_key(key), first.line);
+        let peers = || self.peers.iter();
+        for (at, first, key) in repeated(peers().filter_map(|peer| peer.key.given())) {
+            let first = report.place(first, at);
+            let what = format!("{}... is also the key of the peer at {first}", short_key(key));
             let fix = "remove one of the two entries, or give each node its own key";
-            report.error(at, "peers.pubkey", Fault::new(what, fix));
+            report.error(at, self.name(Key::PeerKey), Fault::new(what, fix));
         }
-        for (at, first, address) in repeated(self.peers.iter().map(|peer| &peer.address)) {
+        for (at, first, address) in repeated(peers().filter_map(|peer| peer.address.given())) {
+            let first = report.place(first, at);
             let what = format!(
-                "{address} is also the address of the peer at line {}: WireGuard sends to only one of them",
-                first.line
+                "{address} is also the address of the peer at {first}: WireGuard sends to only one of them"
             );
-            report.error(
-                at,
-                "peers.address",
-                Fault::new(what, "give each peer its own address inside the mesh"),
-            );
+            let fix = "give each peer its own address inside the mesh";
+            report.error(at, self.name(Key::PeerAddress), Fault::new(what, fix));
         }
-        for (at, first, endpoint) in repeated(self.peers.iter().map(|peer| &peer.endpoint)) {
-            let what = format!(
-                "\"{endpoint}\" is also the endpoint of the peer at line {}: only one WireGuard can listen there",
-                first.line
-            );
-            let fix = "give each its own port, or leave the key out for the one that has no port of its own";
-            report.warn(at, "peers.endpoint", Fault::new(what, fix));
-        }
-        for (at, first, name) in repeated(self.peers.iter().map(|peer| &peer.name)) {
-            let what =
-                format!("{} is also the name of the peer at line {}", quoted(name.as_str()), first.line);
-            report.warn(at, "peers.name", Fault::new(what, "give each peer a name of its own"));
+        for (at, first, name) in repeated(peers().filter_map(|peer| peer.name.given())) {
+            let first = report.place(first, at);
+            let what = format!("{} is also the name of the peer at {first}", quoted(name.as_str()));
+            report.warn(at, self.name(Key::PeerName), Fault::new(what, "give each peer a name of its own"));
         }
     }
 
     fn check_endpoints(&self, report: &mut Report) {
+        let key = self.name(Key::PeerEndpoint);
+        let all = || self.peers.iter().flat_map(|peer| &peer.endpoints);
+        // One that is there twice for the same peer does no harm.
+        let once = self.peers.iter().flat_map(|peer| {
+            let all = peer.endpoints.iter().enumerate();
+            all.filter(|(index, one)| {
+                peer.endpoints.iter().take(*index).all(|other| other.value != one.value)
+            })
+        });
+        for (at, first, endpoint) in repeated(once.map(|(_, one)| one)) {
+            let first = report.place(first, at);
+            let what = format!(
+                "\"{endpoint}\" is also the endpoint of the peer at {first}: only one WireGuard can listen there"
+            );
+            let fix = "give each its own port, or leave it out for the one that has no port of its own";
+            report.warn(at, key, Fault::new(what, fix));
+        }
+        for one_too_many in self.peers.iter().filter_map(|peer| peer.endpoints.get(MAX_CONFIGURED_ENDPOINTS))
+        {
+            let what = format!("is one too many: {MAX_CONFIGURED_ENDPOINTS} are used of each peer");
+            report.warn(
+                one_too_many.at,
+                key,
+                Fault::new(what, "keep those that are the most likely to work"),
+            );
+        }
         let inside: HashMap<IpAddr, Position> =
             self.peers.iter().filter_map(|peer| peer.address.given()).map(|a| (a.value, a.at)).collect();
-        for Located { value: endpoint, at } in self.peers.iter().filter_map(|peer| peer.endpoint.given()) {
+        for Located { value: endpoint, at } in all() {
             if let Some(caution) = endpoint.caution() {
-                report.warn(*at, "peers.endpoint", caution);
+                report.warn(*at, key, caution);
             }
             if let Endpoint::Address(address) = endpoint
                 && let Some(peer) = inside.get(&address.ip())
             {
+                let peer = report.place(*peer, *at);
                 let what = format!(
-                    "\"{endpoint}\" is inside the mesh (the address of the peer at line {}): the tunnel would be \
-                     sent into itself",
-                    peer.line
+                    "\"{endpoint}\" is inside the mesh (the address of the peer at {peer}): the tunnel would be sent \
+                     into itself"
                 );
-                let fix = "give the address the peer has on the internet or on the LAN, or leave the key out";
-                report.warn(*at, "peers.endpoint", Fault::new(what, fix));
+                let fix = "give the address the peer has on the internet or on the LAN, or leave it out";
+                report.warn(*at, key, Fault::new(what, fix));
             }
         }
+    }
+
+    fn name(&self, key: Key) -> &'static str {
+        self.syntax.name(key)
     }
 }
 
 /// Values given more than once: where again, where first, and the value.
 fn repeated<'a, T: Eq + Hash>(
-    fields: impl Iterator<Item = &'a Field<T>>,
+    values: impl Iterator<Item = &'a Located<T>>,
 ) -> Vec<(Position, Position, &'a T)> {
     let mut first: HashMap<&T, Position> = HashMap::new();
     let mut again = Vec::new();
-    for Located { value, at } in fields.filter_map(Field::given) {
+    for Located { value, at } in values {
         match first.get(value) {
             Some(&before) => again.push((*at, before, value)),
             None => {
@@ -350,7 +426,7 @@ fn finish_peer(draft: PeerDraft) -> Option<Peer> {
     Some(Peer {
         key: draft.key.into_value()?,
         address: draft.address.into_value()?,
-        endpoint: draft.endpoint.into_value(),
+        endpoints: draft.endpoints.into_iter().map(|endpoint| endpoint.value).collect(),
         name: draft.name.into_value(),
     })
 }

@@ -39,7 +39,7 @@ impl Endpoint {
         const FORMS: &str =
             "write \"203.0.113.7:51820\", \"[2001:db8::7]:51820\" or \"host.example.org:51820\"";
         if text.is_empty() {
-            let fix = "give \"HOST:PORT\", or leave the key out for a peer without a fixed address";
+            let fix = "give \"HOST:PORT\", or leave it out for a peer without a fixed address";
             return Err(Fault::new("is empty", fix));
         }
         if text.contains(char::is_whitespace) {
@@ -96,15 +96,15 @@ impl Endpoint {
                 format!(
                     "{address} is a loopback address: it is this very host, never a peer, and is not used"
                 ),
-                "give the peer's address on the internet or on the LAN, or leave the key out",
+                "give the peer's address on the internet or on the LAN, or leave it out",
             )),
             Self::Address(address) if scope(address.ip()) == Scope::Link => Some(Fault::new(
                 format!("{address} is link-local: it means something on one link only, and is not used"),
-                "give an address that is good beyond one link, or leave the key out",
+                "give an address that is good beyond one link, or leave it out",
             )),
             Self::Address(address) if scope(address.ip()) == Scope::Unusable => Some(Fault::new(
                 format!("{address} is in a reserved range where no host is, and is not used"),
-                "give the peer's address on the internet or on the LAN, or leave the key out",
+                "give the peer's address on the internet or on the LAN, or leave it out",
             )),
             _ => None,
         }
@@ -145,7 +145,7 @@ fn reachable(text: &str, address: IpAddr, port: NonZeroU16) -> Result<Endpoint, 
     match why_no_host_has(address) {
         Some(why) if !address.is_loopback() => Err(Fault::new(
             format!("{} is {why}: nothing can be reached there", quoted(text)),
-            "give the address the peer has, or leave the key out for a peer without a fixed address",
+            "give the address the peer has, or leave it out for a peer without a fixed address",
         )),
         _ => Ok(Endpoint::Address(SocketAddr::new(address, port.get()))),
     }

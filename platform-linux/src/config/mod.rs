@@ -34,7 +34,9 @@ mod draft;
 mod endpoint;
 mod report;
 mod secret;
+mod source;
 mod suggest;
+mod syntax;
 #[cfg(feature = "toml")]
 mod toml;
 mod values;
@@ -72,12 +74,14 @@ pub use draft::{Draft, Field, PeerDraft};
 pub use endpoint::Endpoint;
 pub use report::{Fault, Finding, Located, Position, Report, Severity, quoted};
 pub use secret::{Secret, SecretFile, exposure, read_secret_file};
-pub use suggest::nearest;
+pub use source::{Lines, Source, decode, read_source};
+pub use suggest::{meant, nearest};
+pub use syntax::{Key, Syntax};
 #[cfg(feature = "toml")]
 pub use toml::{interface_of, load};
 pub use values::{
-    InterfaceName, InterfacePattern, PeerName, StateCommit, parse_mesh_address, parse_port, parse_public_key,
-    short_key,
+    InterfaceName, InterfacePattern, PORT_FIX, PeerName, StateCommit, parse_mesh_address, parse_path,
+    parse_port, parse_public_key, port_of, short_key,
 };
 
 use core::net::IpAddr;
@@ -174,7 +178,7 @@ impl LanConfig {
 pub struct Peer {
     key: PublicKey,
     address: IpAddr,
-    endpoint: Option<Endpoint>,
+    endpoints: Vec<Endpoint>,
     name: Option<PeerName>,
 }
 
@@ -189,9 +193,9 @@ impl Peer {
         self.address
     }
 
-    /// Where it can be reached at first, if the administrator knows.
-    pub fn endpoint(&self) -> Option<&Endpoint> {
-        self.endpoint.as_ref()
+    /// Where it can be reached at first, as far as the administrator knows.
+    pub fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
     }
 
     /// What people call it.

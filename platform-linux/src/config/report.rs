@@ -9,6 +9,8 @@ use std::path::Path;
 /// A place in a text: line and column, both counted from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
+    /// In which of the texts that a [`Report`] is about, from 0.
+    pub source: u8,
     /// Line, from 1.
     pub line: u32,
     /// Column in characters (not bytes), from 1.
@@ -16,8 +18,13 @@ pub struct Position {
 }
 
 impl Position {
-    /// The first character of a text: where a finding about something absent is put.
-    pub const START: Self = Self { line: 1, column: 1 };
+    /// The first character of the first text: where a finding about something absent is put.
+    pub const START: Self = Self::new(1, 1);
+
+    /// A place in the first text.
+    pub const fn new(line: u32, column: u32) -> Self {
+        Self { source: 0, line, column }
+    }
 }
 
 /// A value and where it was written.
@@ -96,14 +103,35 @@ impl fmt::Display for Finding {
 /// Everything found in one configuration, in the order of the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    source: String,
+    /// Never empty.
+    sources: Vec<String>,
     findings: Vec<Finding>,
 }
 
 impl Report {
     /// An empty report about `source`, the name of a file as the user gave it.
     pub fn new(source: impl Into<String>) -> Self {
-        Self { source: source.into(), findings: Vec::new() }
+        Self { sources: vec![source.into()], findings: Vec::new() }
+    }
+
+    /// The name of the file, as the user gave it.
+    pub fn name(&self) -> &str {
+        self.source(0)
+    }
+
+    /// Says that the configuration is also in `source`, and gives the number that stands for it in a [`Position`].
+    pub fn add_source(&mut self, source: impl Into<String>) -> u8 {
+        self.sources.push(source.into());
+        u8::try_from(self.sources.len() - 1).unwrap_or(u8::MAX)
+    }
+
+    /// How to speak of a place in a finding about another one: with the file where that is another.
+    pub fn place(&self, place: Position, from: Position) -> String {
+        if place.source == from.source {
+            format!("line {}", place.line)
+        } else {
+            format!("{}:{}", self.source(place.source), place.line)
+        }
     }
 
     /// Adds a finding.
@@ -154,8 +182,10 @@ impl Report {
     /// One line per finding, as `check` prints them and `run` logs them.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         self.findings.iter().map(|finding| match finding.at {
-            Some(Position { line, column }) => format!("{}:{line}:{column}: {finding}", self.source),
-            None => format!("{}: {finding}", self.source),
+            Some(Position { source, line, column }) => {
+                format!("{}:{line}:{column}: {finding}", self.source(source))
+            }
+            None => format!("{}: {finding}", self.source(0)),
         })
     }
 
@@ -179,6 +209,10 @@ impl Report {
     #[cfg(feature = "toml")]
     pub(super) fn retain(&mut self, keep: impl FnMut(&Finding) -> bool) {
         self.findings.retain(keep);
+    }
+
+    fn source(&self, number: u8) -> &str {
+        self.sources.get(usize::from(number)).map_or("", |source| source)
     }
 
     fn of(&self, severity: Severity) -> impl Iterator<Item = &Finding> {

@@ -21,6 +21,17 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .map(|(_, candidate)| candidate)
 }
 
+/// The word of `known` that is most likely meant by `word`: the same but for capital letters, what `synonyms` translate
+/// it to, or the nearest.
+pub fn meant(word: &str, synonyms: &[(&str, &'static str)], known: &[&'static str]) -> Option<&'static str> {
+    let exact = known.iter().find(|known| word.eq_ignore_ascii_case(known)).copied();
+    let translated = || {
+        let synonym = synonyms.iter().find(|(synonym, _)| word.eq_ignore_ascii_case(synonym))?;
+        known.contains(&synonym.1).then_some(synonym.1)
+    };
+    exact.or_else(translated).or_else(|| nearest(word, known.iter().copied()))
+}
+
 /// Edits (insert, delete, replace, swap of neighbours) that turn `a` into `b`: optimal string alignment.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());

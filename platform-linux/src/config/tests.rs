@@ -1,10 +1,12 @@
 //! Tests of the configuration beyond the corpus: values, what `load` hands out, and that no input can make it panic.
 
+#[path = "../../tests/corpus/mutate.rs"]
+mod mutate;
+
 use super::toml::parse;
 use super::*;
 use core::net::{IpAddr, Ipv4Addr};
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -14,18 +16,11 @@ use zeroize::Zeroizing;
 /// Every file of the corpus.
 fn corpus() -> &'static [Vec<u8>] {
     static CORPUS: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
-    CORPUS.get_or_init(|| {
-        let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config"));
-        let mut paths: Vec<PathBuf> = ["bad", "good"]
-            .iter()
-            .flat_map(|half| fs::read_dir(root.join(half)).unwrap())
-            .map(|entry| entry.unwrap().path())
-            .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
-            .collect();
-        paths.sort();
-        paths.iter().map(|path| fs::read(path).unwrap()).collect()
-    })
+    CORPUS.get_or_init(|| mutate::files(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config"), "toml"))
 }
+
+/// Bytes with a meaning in TOML.
+const SPECIAL: &[u8] = b"[]{}=\"'\\#\n\r\t .,:_-+0x\0\xff\xc3";
 
 /// What `load` does, without a file system: no secret file is opened.
 fn check(bytes: &[u8]) -> (Option<Config>, Report) {
@@ -65,57 +60,17 @@ fn check_holds(bytes: &[u8]) {
     }
 }
 
-/// A few edits of bytes: replaced, removed, inserted, or a piece of another file put in.
-fn mutated() -> impl Strategy<Value = Vec<u8>> {
-    let file = prop::sample::select(corpus());
-    let piece = (prop::sample::select(corpus()), any::<prop::sample::Index>(), 1..40_usize);
-    let edit = (any::<prop::sample::Index>(), 0..5_u8, interesting_byte(), piece);
-    (file, prop::collection::vec(edit, 1..6)).prop_map(|(mut bytes, edits)| {
-        for (place, kind, byte, (other, from, len)) in edits {
-            let place = place.index(bytes.len() + 1);
-            match kind {
-                0 if place < bytes.len() => bytes[place] = byte,
-                1 if place < bytes.len() => drop(bytes.remove(place)),
-                2 => bytes.truncate(place),
-                3 => {
-                    let from = from.index(other.len() + 1);
-                    let piece = &other[from..(from + len).min(other.len())];
-                    bytes.splice(place..place, piece.iter().copied());
-                }
-                _ => bytes.insert(place, byte),
-            }
-        }
-        bytes
-    })
-}
-
-/// Bytes with a meaning in TOML more often than others.
-fn interesting_byte() -> impl Strategy<Value = u8> {
-    prop_oneof![3 => prop::sample::select(b"[]{}=\"'\\#\n\r\t .,:_-+0x\0\xff\xc3".as_slice()), 1 => any::<u8>()]
-}
-
-/// The same cases on every run, unless PROPTEST_RNG_SEED asks for others; a failure prints its smallest input.
-fn settings() -> ProptestConfig {
-    let mut settings = ProptestConfig::default();
-    // Twenty thousand take a second.
-    settings.cases = settings.cases.max(20_000);
-    settings.failure_persistence = None;
-    if settings.rng_seed == RngSeed::Random {
-        settings.rng_seed = RngSeed::Fixed(20_261_123);
-    }
-    settings
-}
-
 proptest! {
-    #![proptest_config(settings())]
+    // Twenty thousand take a second.
+    #![proptest_config(mutate::settings(20_000))]
 
     #[test]
-    fn no_mutation_of_the_corpus_panics(bytes in mutated()) {
+    fn no_mutation_of_the_corpus_panics(bytes in mutate::mutated(corpus(), SPECIAL)) {
         check_holds(&bytes);
     }
 
     #[test]
-    fn no_bytes_panic(bytes in prop::collection::vec(interesting_byte(), 0..200)) {
+    fn no_bytes_panic(bytes in prop::collection::vec(mutate::byte(SPECIAL), 0..200)) {
         check_holds(&bytes);
     }
 
@@ -192,11 +147,11 @@ fn a_configuration_holds_what_the_file_says() {
     let [alice, bob] = config.peers() else { panic!("two peers") };
     assert_eq!(alice.key().to_string(), "7Nm7pMmyS7Nts1MB+loyD8u84ODxHPTkDu+uqQR6yDk=");
     assert_eq!(alice.address().to_string(), "10.14.1.2");
-    assert_eq!(alice.endpoint().unwrap().to_string(), "203.0.113.9:51820");
+    assert_eq!(alice.endpoints()[0].to_string(), "203.0.113.9:51820");
     assert_eq!(alice.name(), None);
     assert_eq!(bob.address().to_string(), "fd14::2");
     let port = core::num::NonZero::new(51821).unwrap();
-    assert_eq!(bob.endpoint(), Some(&Endpoint::Name { host: "bob.example.org".into(), port }));
+    assert_eq!(bob.endpoints(), [Endpoint::Name { host: "bob.example.org".into(), port }]);
     assert_eq!(bob.name().unwrap().as_str(), "bob");
     // A build without port mapping says so.
     assert_eq!(report.notes().count(), usize::from(!cfg!(feature = "portmap")));

@@ -7,23 +7,19 @@ use super::Config;
 use super::draft::{Draft, Field, PeerDraft};
 use super::endpoint::Endpoint;
 use super::report::{Fault, Located, Position, Report, Severity, quoted};
-use super::secret::{Secret, exposure, why_unreadable};
-use super::suggest::nearest;
+use super::secret::{Secret, exposure};
+use super::source::{Lines, decode, read_source};
+use super::suggest::meant;
+use super::syntax::{Key, Syntax};
 use super::values::{
-    InterfaceName, InterfacePattern, PeerName, StateCommit, parse_mesh_address, parse_public_key,
+    InterfaceName, InterfacePattern, PORT_FIX, PeerName, StateCommit, parse_mesh_address, parse_path,
+    parse_public_key, port_of,
 };
 use ::toml::Spanned;
 use ::toml::de::{DeArray, DeTable, DeValue};
 use core::num::NonZeroU16;
-use core::ops::Range;
-use std::fs::File;
-use std::io::Read as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
-
-/// The largest file that is read, in bytes: 1024 peers with every key take a quarter of a megabyte.
-const LARGEST_FILE: u64 = 4 * 1024 * 1024;
 
 /// The most mistakes of syntax that are reported: a file that is not TOML at all has one on each line.
 const MOST_SYNTAX_ERRORS: usize = 20;
@@ -36,7 +32,7 @@ const MOST_SYNTAX_ERRORS: usize = 20;
 /// The report, with at least one error, when the daemon cannot start with this file.
 pub fn load(path: &Path, capacity: usize) -> Result<(Config, Report), Report> {
     let mut report = Report::new(path.to_string_lossy());
-    let config = read(path, &mut report).and_then(|file| {
+    let config = read_source(path, &mut report).and_then(|file| {
         let draft = parse(&file.bytes, &mut report)?;
         if let Field::Given(Located { at, .. }) = draft.secret
             && let Some(exposed) = exposure(path, file.mode)
@@ -58,7 +54,7 @@ pub fn load(path: &Path, capacity: usize) -> Result<(Config, Report), Report> {
 /// The report when there is no interface to be read from the file.
 pub fn interface_of(path: &Path) -> Result<InterfaceName, Report> {
     let mut report = Report::new(path.to_string_lossy());
-    let draft = read(path, &mut report).and_then(|file| parse(&file.bytes, &mut report));
+    let draft = read_source(path, &mut report).and_then(|file| parse(&file.bytes, &mut report));
     match draft.map(|draft| draft.interface) {
         Some(Field::Given(Located { value, .. })) => return Ok(value),
         Some(Field::Absent) => {
@@ -71,39 +67,9 @@ pub fn interface_of(path: &Path) -> Result<InterfaceName, Report> {
     Err(report)
 }
 
-struct Source {
-    bytes: Zeroizing<Vec<u8>>,
-    mode: u32,
-}
-
-fn read(path: &Path, report: &mut Report) -> Option<Source> {
-    let attempt = || -> std::io::Result<Source> {
-        let file = File::open(path)?;
-        let metadata = file.metadata()?;
-        // Room for all of it from the start: a growing vector would leave copies of an inline secret behind.
-        let size = usize::try_from(metadata.len().min(LARGEST_FILE)).unwrap_or(0);
-        let mut bytes = Zeroizing::new(Vec::with_capacity(size.max(64 * 1024) + 1));
-        file.take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
-        Ok(Source { bytes, mode: metadata.mode() })
-    };
-    match attempt() {
-        Ok(source) if source.bytes.len() as u64 > LARGEST_FILE => {
-            let what = format!("is larger than {} MiB: this cannot be a configuration", LARGEST_FILE >> 20);
-            report.add(Severity::Error, None, "", Fault::new(what, ""));
-            None
-        }
-        Ok(source) => Some(source),
-        Err(error) => {
-            let (why, fix) = why_unreadable(&error);
-            report.add(Severity::Error, None, "", Fault::new(format!("cannot be read: {why}"), fix));
-            None
-        }
-    }
-}
-
 /// Parses the text of a file. `None` when there was too little order in it to go on.
 pub(super) fn parse(bytes: &[u8], report: &mut Report) -> Option<Draft> {
-    let text = decode(bytes, report)?;
+    let text = decode(bytes, "TOML", report)?;
     if looks_like_wg_quick(text) {
         let what = "this is a wg-quick file (INI), which configures WireGuard itself; wgautomesh has a file of its own";
         let fix = "keep this one for wg-quick; `wgautomesh import` prints the TOML for it";
@@ -146,31 +112,6 @@ pub(super) fn parse(bytes: &[u8], report: &mut Report) -> Option<Draft> {
     None
 }
 
-/// UTF-8 text, without the mark that some editors put in front.
-fn decode<'a>(bytes: &'a [u8], report: &mut Report) -> Option<&'a str> {
-    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-        let fault = Fault::new("the file is UTF-16 text, TOML is UTF-8", "save it as UTF-8");
-        report.error(Position::START, "", fault);
-        return None;
-    }
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    match core::str::from_utf8(bytes) {
-        Ok(text) => Some(text),
-        Err(error) => {
-            let good = bytes.get(..error.valid_up_to()).and_then(|good| core::str::from_utf8(good).ok());
-            let good = good.unwrap_or_default();
-            let byte = bytes.get(good.len()).copied().unwrap_or_default();
-            let what = format!("the byte 0x{byte:02x} is not UTF-8, and TOML is UTF-8");
-            report.error(
-                Lines::new(good).position(good.len()),
-                "",
-                Fault::new(what, "save the file as UTF-8"),
-            );
-            None
-        }
-    }
-}
-
 /// wg-quick's sections; they are not TOML that means anything here, and what is in them must not be echoed.
 fn looks_like_wg_quick(text: &str) -> bool {
     text.lines().map(str::trim).any(|line| {
@@ -207,6 +148,49 @@ fn syntax(message: &str, line: &str) -> Fault {
     };
     let message = message.strip_suffix(", expected nothing").unwrap_or(message);
     Fault::new(format!("not TOML: {message}"), fix)
+}
+
+/// What is called how in the file.
+struct Toml;
+
+impl Syntax for Toml {
+    fn name(&self, key: Key) -> &'static str {
+        match key {
+            Key::Interface => "interface",
+            Key::GossipPort => "gossip_port",
+            Key::Secret => "gossip_secret",
+            Key::SecretFile => "gossip_secret_file",
+            Key::PersistFile => "persist_file",
+            Key::StateCommit => "state_commit",
+            Key::LanDiscovery => "lan_discovery",
+            Key::LanInterfaces => "lan_interfaces",
+            Key::LanExclude => "lan_exclude",
+            Key::UpnpForwardExternalPort => "upnp_forward_external_port",
+            Key::Ipv6 => "ipv6",
+            Key::PeersFromInterface => "peers_from_interface",
+            Key::Peers => "peers",
+            Key::PeerKey => "peers.pubkey",
+            Key::PeerAddress => "peers.address",
+            Key::PeerEndpoint => "peers.endpoint",
+            Key::PeerName => "peers.name",
+        }
+    }
+
+    fn set(&self, key: Key, value: &str) -> String {
+        let name = last_part(self.name(key));
+        match key {
+            Key::GossipPort | Key::StateCommit | Key::UpnpForwardExternalPort => format!("{name} = {value}"),
+            _ => format!("{name} = \"{value}\""),
+        }
+    }
+
+    fn switch_on(&self, key: Key) -> String {
+        format!("{} = true", self.name(key))
+    }
+
+    fn add_peers(&self) -> &'static str {
+        "add a [[peers]] entry with pubkey and address for every other node, or peers_from_interface = true"
+    }
 }
 
 const TOP_KEYS: [&str; 13] = [
@@ -256,7 +240,7 @@ type Entry<'t> = Spanned<DeValue<'t>>;
 
 impl<'t> Walk<'_, 't> {
     fn document(mut self, table: DeTable<'t>) -> Draft {
-        let mut draft = Draft::default();
+        let mut draft = Draft::new(&Toml, Position::START);
         for (key, value) in table {
             let at = self.lines.position(key.span().start);
             match key.get_ref().as_ref() {
@@ -313,7 +297,10 @@ impl<'t> Walk<'_, 't> {
                         match key.get_ref().as_ref() {
                             "pubkey" => peer.key = self.text("peers.pubkey", value, parse_public_key),
                             "address" => peer.address = self.text("peers.address", value, parse_mesh_address),
-                            "endpoint" => peer.endpoint = self.text("peers.endpoint", value, Endpoint::parse),
+                            "endpoint" => {
+                                let endpoint = self.text("peers.endpoint", value, Endpoint::parse);
+                                peer.endpoints = endpoint.into_located().into_iter().collect();
+                            }
                             "name" => peer.name = self.text("peers.name", value, PeerName::parse),
                             unknown => self.unknown(at, unknown, Some("peers")),
                         }
@@ -335,13 +322,7 @@ impl<'t> Walk<'_, 't> {
     fn unknown(&mut self, at: Position, key: &str, section: Option<&str>) {
         let (here, there) =
             if section.is_some() { (&PEER_KEYS[..], &TOP_KEYS[..]) } else { (&TOP_KEYS[..], &PEER_KEYS[..]) };
-        let meant =
-            SYNONYMS.iter().find(|(synonym, _)| key.eq_ignore_ascii_case(synonym)).map(|&(_, known)| known);
-        let known = |keys: &[&'static str]| {
-            let exact = keys.iter().find(|known| key.eq_ignore_ascii_case(known)).copied();
-            let synonym = meant.filter(|known| keys.contains(known));
-            exact.or(synonym).or_else(|| nearest(key, keys.iter().copied()))
-        };
+        let known = |keys| meant(key, &SYNONYMS, keys);
         let fix = match (known(here), known(there)) {
             (Some(known), _) => format!("did you mean {known}?"),
             (None, Some(known)) if section.is_some() => {
@@ -388,15 +369,7 @@ impl<'t> Walk<'_, 't> {
     }
 
     fn path(&mut self, key: &str, value: Entry<'t>) -> Field<PathBuf> {
-        self.text(key, value, |text| {
-            if text.is_empty() {
-                return Err(Fault::new("is empty", "give the path of a file, or remove the key"));
-            }
-            if text.contains('\0') {
-                return Err(Fault::new("holds a NUL, which no path can", "give the path of a file"));
-            }
-            Ok(PathBuf::from(text))
-        })
+        self.text(key, value, parse_path)
     }
 
     /// A list of interfaces, or one.
@@ -440,21 +413,17 @@ impl<'t> Walk<'_, 't> {
     }
 
     fn port(&mut self, key: &str, value: Entry<'t>) -> Field<NonZeroU16> {
-        const FIX: &str = "give a number from 1 to 65535";
         let at = self.at(&value);
         let parsed = match value.into_inner() {
             DeValue::Integer(number) => match i128::from_str_radix(number.as_str(), number.radix()) {
-                Ok(0) => Err(Fault::new("is 0, which is not a port", FIX)),
-                Ok(number) => u16::try_from(number).ok().and_then(NonZeroU16::new).ok_or_else(|| {
-                    Fault::new(format!("is {number}, outside of the range of a UDP port"), FIX)
-                }),
-                Err(_) => Err(Fault::new("is far outside of the range of a UDP port", FIX)),
+                Ok(number) => port_of(number),
+                Err(_) => Err(Fault::new("is far outside of the range of a UDP port", PORT_FIX)),
             },
             DeValue::String(text) if text.parse::<NonZeroU16>().is_ok() => {
                 let fix = format!("write {key} = {text} without quotes");
                 Err(Fault::new("is a string, not a number", fix))
             }
-            other => Err(Fault::new(format!("is {}, not a whole number", kind(&other)), FIX)),
+            other => Err(Fault::new(format!("is {}, not a whole number", kind(&other)), PORT_FIX)),
         };
         self.field(key, at, parsed)
     }
@@ -476,13 +445,7 @@ impl<'t> Walk<'_, 't> {
     }
 
     fn field<T>(&mut self, key: &str, at: Position, parsed: Result<T, Fault>) -> Field<T> {
-        match parsed {
-            Ok(value) => Field::Given(Located { value, at }),
-            Err(fault) => {
-                self.report.error(at, key, fault);
-                Field::Refused
-            }
-        }
+        Field::read(key, at, parsed, self.report)
     }
 
     fn at(&self, value: &Entry<'t>) -> Position {
@@ -503,35 +466,5 @@ fn kind(value: &DeValue<'_>) -> &'static str {
         DeValue::Datetime(_) => "a date",
         DeValue::Array(_) => "a list",
         DeValue::Table(_) => "a table",
-    }
-}
-
-/// Where the lines of a text begin: from byte offsets to lines and columns.
-struct Lines<'t> {
-    text: &'t str,
-    starts: Vec<usize>,
-}
-
-impl<'t> Lines<'t> {
-    fn new(text: &'t str) -> Self {
-        let after_newlines = text.match_indices('\n').map(|(offset, _)| offset + 1);
-        Self { text, starts: core::iter::once(0).chain(after_newlines).collect() }
-    }
-
-    fn position(&self, offset: usize) -> Position {
-        let line = self.starts.partition_point(|&start| start <= offset).max(1);
-        let start = self.starts.get(line - 1).copied().unwrap_or_default();
-        // Spans lie on character boundaries; should one not, the column is that of the line's first character.
-        let column = self.text.get(start..offset).map_or(0, |before| before.chars().count());
-        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        Position { line: number(line), column: number(column + 1) }
-    }
-
-    /// The text of a line, counted from 1, without its end.
-    fn line(&self, number: u32) -> &'t str {
-        let index = (number as usize).saturating_sub(1);
-        let start = self.starts.get(index).copied().unwrap_or(self.text.len());
-        let Range { start, end } = start..self.starts.get(index + 1).copied().unwrap_or(self.text.len());
-        self.text.get(start..end).unwrap_or_default().trim_end_matches(['\r', '\n'])
     }
 }

@@ -7,6 +7,7 @@ use super::report::{Fault, quoted};
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 use core::num::NonZeroU16;
+use std::path::PathBuf;
 use wgautomesh_core::{Duration, PublicKey};
 
 /// The name of a network interface, as the kernel accepts it: 1 to 15 bytes, no white space, no `/`, no `:`, and
@@ -70,7 +71,7 @@ impl InterfacePattern {
         const FIX: &str = "give interfaces as `ip link` shows them, \"eth0\" or \"br-*\" for instance";
         let (name, open) = text.strip_suffix('*').map_or((text, false), |name| (name, true));
         if name.is_empty() && open {
-            let fix = "name interfaces, or remove the key; lan_discovery = false switches it off everywhere";
+            let fix = "name interfaces, or remove it; lan_discovery switches it off everywhere";
             return Err(Fault::new("\"*\" stands for all interfaces", fix));
         }
         if name.contains('*') {
@@ -153,7 +154,7 @@ impl PeerName {
     /// # Errors
     /// When it is empty, too long, or would disturb a line of a log or a table.
     pub fn parse(text: &str) -> Result<Self, Fault> {
-        const FIX: &str = "give a short name such as \"alice\", or leave the key out";
+        const FIX: &str = "give a short name such as \"alice\", or leave it out";
         if text.trim().is_empty() {
             return Err(Fault::new("is empty", FIX));
         }
@@ -256,6 +257,35 @@ pub(super) fn why_no_host_has(address: IpAddr) -> Option<&'static str> {
     }
 }
 
+/// Takes a number for a port.
+///
+/// # Errors
+/// When it is not one from 1 to 65535.
+pub fn port_of(number: i128) -> Result<NonZeroU16, Fault> {
+    match u16::try_from(number).map(NonZeroU16::new) {
+        Ok(Some(port)) => Ok(port),
+        Ok(None) => Err(Fault::new("is 0, which is not a port", PORT_FIX)),
+        Err(_) => Err(Fault::new(format!("is {number}, outside of the range of a UDP port"), PORT_FIX)),
+    }
+}
+
+/// What to do about a port that is none.
+pub const PORT_FIX: &str = "give a number from 1 to 65535";
+
+/// Takes text for the path of a file.
+///
+/// # Errors
+/// When it cannot be one.
+pub fn parse_path(text: &str) -> Result<PathBuf, Fault> {
+    if text.is_empty() {
+        return Err(Fault::new("is empty", "give the path of a file, or remove it"));
+    }
+    if text.contains('\0') {
+        return Err(Fault::new("holds a NUL, which no path can", "give the path of a file"));
+    }
+    Ok(PathBuf::from(text))
+}
+
 /// What is at least between two writes of the state file: flash wears out. A whole number of seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StateCommit(u32);
@@ -307,21 +337,22 @@ impl Default for StateCommit {
     }
 }
 
-/// Reads a port from text: 1 to 65535, digits only.
+/// Reads the port of an endpoint from text: 1 to 65535, digits only.
 ///
 /// # Errors
 /// When it is anything else.
 pub fn parse_port(text: &str) -> Result<NonZeroU16, Fault> {
-    const FIX: &str = "give a number from 1 to 65535";
     if text.is_empty() {
-        return Err(Fault::new("has an empty port", FIX));
+        return Err(Fault::new("has an empty port", PORT_FIX));
     }
     if !text.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(Fault::new(format!("has the port {}, which is not a number", quoted(text)), FIX));
+        return Err(Fault::new(format!("has the port {}, which is not a number", quoted(text)), PORT_FIX));
     }
     match text.parse::<u16>().map(NonZeroU16::new) {
         Ok(Some(port)) => Ok(port),
-        Ok(None) => Err(Fault::new("has port 0, to which nothing can be sent", FIX)),
-        Err(_) => Err(Fault::new(format!("has the port {}, but 65535 is the highest", quoted(text)), FIX)),
+        Ok(None) => Err(Fault::new("has port 0, to which nothing can be sent", PORT_FIX)),
+        Err(_) => {
+            Err(Fault::new(format!("has the port {}, but 65535 is the highest", quoted(text)), PORT_FIX))
+        }
     }
 }

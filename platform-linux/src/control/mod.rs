@@ -32,19 +32,22 @@ use std::path::{Path, PathBuf};
 /// The version of the protocol and of every document in it. Fields may be added without a new one.
 pub const VERSION: u32 = 1;
 
-/// The variable that names another directory for the sockets than [`DEFAULT_DIRECTORY`], for daemons that run without
+/// The variable that names another directory for the sockets than that of the system, for daemons that run without
 /// root and for tests.
 pub const DIRECTORY_VARIABLE: &str = "WGAUTOMESH_RUNTIME_DIR";
 
-/// Where the sockets are.
-pub const DEFAULT_DIRECTORY: &str = "/run/wgautomesh";
-
-/// The directory of the sockets: [`DIRECTORY_VARIABLE`] if it is set, else [`DEFAULT_DIRECTORY`].
+/// The directory of the sockets: [`DIRECTORY_VARIABLE`] if it is set, else that of the system: `/run/wgautomesh`, or
+/// `/var/run/wgautomesh` where there is no `/run`, as on OpenWrt.
 pub fn directory() -> PathBuf {
     match std::env::var_os(DIRECTORY_VARIABLE) {
         Some(dir) if !dir.is_empty() => dir.into(),
-        _ => DEFAULT_DIRECTORY.into(),
+        _ => default_directory(Path::new("/")),
     }
+}
+
+fn default_directory(root: &Path) -> PathBuf {
+    let run = root.join("run");
+    if run.is_dir() { run } else { root.join("var/run") }.join("wgautomesh")
 }
 
 /// The path of the socket for one interface. The name of an interface is always a safe component of a path.

@@ -2,7 +2,9 @@
 
 use super::render::table;
 use super::status::{Nats, Node, Peer, PeerState, Reason, SeenAt, Status};
-use super::{BindError, FetchError, Interest, MAX_CLIENTS, Request, Server, VERSION, fetch, running};
+use super::{
+    BindError, FetchError, Interest, MAX_CLIENTS, Request, Server, VERSION, default_directory, fetch, running,
+};
 use crate::config::InterfaceName;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use embassy_time::{Duration, Instant};
@@ -568,4 +570,14 @@ fn the_client_tells_failures_apart() {
             }
         });
     }
+}
+
+#[test]
+fn the_sockets_are_where_the_system_has_such_things() {
+    let root = std::env::temp_dir().join(format!("wgautomesh-root-{}", std::process::id()));
+    fs::create_dir_all(root.join("var/run")).unwrap();
+    assert_eq!(default_directory(&root), root.join("var/run/wgautomesh"));
+    fs::create_dir(root.join("run")).unwrap();
+    assert_eq!(default_directory(&root), root.join("run/wgautomesh"));
+    fs::remove_dir_all(&root).unwrap();
 }

@@ -16,7 +16,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-use core::fmt;
+use core::{fmt, net::SocketAddr};
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd},
@@ -32,7 +32,7 @@ use wgautomesh_core::{AddPeerError, Instant, Mesh, PublicKey, SharedKey};
 
 use crate::{
     clock::{self, Alarm},
-    config::{Config, Endpoint},
+    config::{Config, Endpoint, Peer},
     control::{self, BindError, Interest, Server},
     net::{
         Tunnel,
@@ -191,19 +191,31 @@ fn configure<const PEERS: usize>(
     for peer in config.peers() {
         mesh.add_peer(now, *peer.key(), peer.address())
             .map_err(|error| RunError::Peer(*peer.key(), error))?;
-        if let Some(Endpoint::Address(address)) = peer.endpoint() {
-            mesh.set_configured_endpoints(now, peer.key(), &[*address]);
-        }
+        mesh.set_configured_endpoints(now, peer.key(), &addresses(peer));
     }
     Ok(())
 }
 
+/// The endpoints of a peer that need no look-up.
+fn addresses(peer: &Peer) -> Vec<SocketAddr> {
+    let address = |endpoint: &Endpoint| match endpoint {
+        Endpoint::Address(address) => Some(*address),
+        Endpoint::Name { .. } => None,
+    };
+    peer.endpoints().iter().filter_map(address).collect()
+}
+
 fn names_to_resolve(config: &Config) -> impl Iterator<Item = resolve::Name> {
-    config.peers().iter().filter_map(|peer| match peer.endpoint() {
-        Some(Endpoint::Name { host, port }) => {
-            Some(resolve::Name { peer: *peer.key(), host: host.clone(), port: port.get() })
-        }
-        _ => None,
+    config.peers().iter().flat_map(|peer| {
+        peer.endpoints().iter().filter_map(|endpoint| match endpoint {
+            Endpoint::Name { host, port } => Some(resolve::Name {
+                peer: *peer.key(),
+                host: host.clone(),
+                port: port.get(),
+                beside: addresses(peer).into(),
+            }),
+            Endpoint::Address(_) => None,
+        })
     })
 }
 

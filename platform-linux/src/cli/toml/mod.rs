@@ -1,0 +1,148 @@
+//! The command line of a binary that reads TOML files: what was asked for, and one file for each thing that can be.
+
+mod check;
+mod help;
+mod import;
+mod run;
+mod status;
+
+use super::{Usage, complain_of, genkey, print};
+use crate::config::nearest;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use wgautomesh_core::Mesh;
+
+/// Where the configuration is when the command line does not say: where the original wgautomesh looks.
+const DEFAULT_FILE: &str = "/etc/wgautomesh.toml";
+
+/// The words that are commands; any other first word is a file.
+const COMMANDS: [&str; 5] = ["run", "check", "import", "genkey", "status"];
+
+/// What was asked for.
+#[derive(Debug, PartialEq, Eq)]
+enum Command {
+    Run { file: PathBuf },
+    Check { file: PathBuf },
+    Import { file: PathBuf },
+    Genkey,
+    Status { whose: status::Whose, json: bool },
+    Help(help::Topic),
+    Version,
+}
+
+/// The options there are, for a word about one that is not.
+const OPTIONS: [&str; 4] = ["--help", "--version", "--interface", "--json"];
+
+fn usage(error: lexopt::Error) -> Usage {
+    Usage::from_error(error, &OPTIONS)
+}
+
+/// Does what the command line asks for: the whole of a binary.
+///
+/// `mesh` is the engine that `run` uses; its capacity is the binary's. It is large and best lies in a static, where the
+/// pages of places that no peer takes are never touched.
+///
+/// ```no_run
+/// use std::{
+///     process::ExitCode,
+///     sync::{Mutex, PoisonError},
+/// };
+/// use wgautomesh_core::Mesh;
+///
+/// static MESH: Mutex<Mesh<16>> = Mutex::new(Mesh::new());
+///
+/// fn main() -> ExitCode {
+///     wgautomesh::cli::main(&mut MESH.lock().unwrap_or_else(PoisonError::into_inner))
+/// }
+/// ```
+pub fn main<const PEERS: usize>(mesh: &mut Mesh<PEERS>) -> ExitCode {
+    match parse(std::env::args_os()) {
+        Ok(Command::Run { file }) => run::run(&file, mesh),
+        Ok(Command::Check { file }) => check::check(&file, PEERS),
+        Ok(Command::Import { file }) => import::import(&file),
+        Ok(Command::Genkey) => genkey(),
+        Ok(Command::Status { whose, json }) => status::status(&whose, json),
+        Ok(Command::Help(topic)) => print(help::text(topic)),
+        Ok(Command::Version) => print(concat!("wgautomesh ", env!("CARGO_PKG_VERSION"), "\n")),
+        Err(usage) => complain_of(&usage),
+    }
+}
+
+/// Reads a command line, of which the first word is the name of the program.
+fn parse(args: impl IntoIterator<Item = OsString, IntoIter: 'static>) -> Result<Command, Usage> {
+    use lexopt::prelude::{Long, Short, Value};
+
+    let mut parser = lexopt::Parser::from_iter(args);
+    let mut command: Option<&'static str> = None;
+    let mut file: Option<PathBuf> = None;
+    let mut interface: Option<OsString> = None;
+    let mut json = false;
+    while let Some(arg) = parser.next().map_err(usage)? {
+        match arg {
+            Short('h') | Long("help") => return Ok(Command::Help(help::Topic::of(command))),
+            Short('V') | Long("version") => return Ok(Command::Version),
+            Short('i') | Long("interface") if command == Some("status") => {
+                interface = Some(parser.value().map_err(usage)?)
+            }
+            Long("json") if command == Some("status") => json = true,
+            // Only the very first word can be a command: `wgautomesh check run` checks a file called "run".
+            Value(word) if command.is_none() && file.is_none() => {
+                match COMMANDS.iter().find(|&&known| word == known) {
+                    Some(known) => command = Some(known),
+                    None => file = Some(as_path(word)?),
+                }
+            }
+            Value(word) if file.is_none() && command != Some("genkey") => file = Some(as_path(word)?),
+            other => return Err(usage(other.unexpected())),
+        }
+    }
+    let file_or_default = |file: Option<PathBuf>| file.unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
+    Ok(match command {
+        Some("check") => Command::Check { file: file_or_default(file) },
+        Some("import") => match file {
+            Some(file) => Command::Import { file },
+            None => {
+                return Err(Usage(
+                    "import wants a wg-quick file, /etc/wireguard/wg0.conf for example".into(),
+                ));
+            }
+        },
+        Some("genkey") => Command::Genkey,
+        Some("status") => Command::Status { whose: whose(interface, file)?, json },
+        _ => Command::Run { file: file_or_default(file) },
+    })
+}
+
+fn as_path(word: OsString) -> Result<PathBuf, Usage> {
+    if word.is_empty() {
+        return Err(Usage("the name of the file is empty".into()));
+    }
+    Ok(PathBuf::from(word))
+}
+
+fn whose(interface: Option<OsString>, file: Option<PathBuf>) -> Result<status::Whose, Usage> {
+    use crate::config::InterfaceName;
+    match (interface, file) {
+        (Some(_), Some(_)) => Err(Usage("give either --interface or a file, not both".into())),
+        (Some(name), None) => match InterfaceName::parse(&name.to_string_lossy()) {
+            Ok(name) => Ok(status::Whose::Interface(name)),
+            Err(fault) => Err(Usage(format!("--interface {}; {}", fault.what, fault.fix))),
+        },
+        (None, Some(file)) => Ok(status::Whose::ConfiguredBy(file)),
+        (None, None) => Ok(status::Whose::TheOnlyOne),
+    }
+}
+
+/// A word to add when a file is not there although it may have been meant as a command.
+fn meant_a_command(file: &Path) -> Option<String> {
+    let word = file.to_str().filter(|_| !file.exists())?;
+    if word == "help" || word == "version" {
+        return Some(format!("wgautomesh: did you mean `wgautomesh --{word}`?\n"));
+    }
+    let command = nearest(word, COMMANDS)?;
+    Some(format!("wgautomesh: did you mean `wgautomesh {command}`? Any other word is the path of a file.\n"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,78 @@
+//! A control socket with a status behind it, as a daemon has it.
+
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use embassy_time::Instant;
+use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use wgautomesh::config::InterfaceName;
+use wgautomesh::control::Server;
+use wgautomesh::control::status::{Nats, Node, Status};
+
+/// A directory of one test.
+pub(crate) struct Directory(pub(crate) PathBuf);
+
+impl Directory {
+    pub(crate) fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("wgautomesh-cli-{}-{number}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Turns a server in another thread while `asking` runs.
+pub(crate) fn while_serving<T>(directory: &Path, interface: &str, asking: impl FnOnce(&Path) -> T) -> T {
+    let name = InterfaceName::parse(interface).unwrap();
+    let mut server = Server::bind(directory, &name).unwrap();
+    let path = server.path().to_owned();
+    let status = Status {
+        version: 1,
+        node: Node {
+            version: "0.1.0".into(),
+            interface: interface.into(),
+            interface_up: true,
+            key: None,
+            mesh_address: None,
+            gossip_port: 1666,
+            listen_port: None,
+            uptime_s: 61,
+            openers: true,
+            nat: Nats::default(),
+            port_mapping: None,
+            seen_at: Vec::new(),
+        },
+        peers: Vec::new(),
+        counters: BTreeMap::new(),
+    };
+    let done = AtomicBool::new(false);
+    struct Done<'a>(&'a AtomicBool);
+    impl Drop for Done<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Release);
+        }
+    }
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Acquire) {
+                server.handle(Instant::from_secs(1), |_| status.to_json());
+                std::thread::sleep(core::time::Duration::from_millis(2));
+            }
+        });
+        let _done = Done(&done);
+        asking(&path)
+    })
+}
+
+/// The table for the status of `wg0`.
+pub(crate) const TABLE: &str =
+    "wg0  gossip port 1666  up 1m01s\nseen by nobody yet; NAT unknown\n0 of 0 peers connected\n";
