@@ -8,7 +8,7 @@ use super::report::{Fault, Located, Position, Report, quoted};
 use super::secret::{Secret, read_secret_file};
 use super::syntax::{Key, Syntax};
 use super::values::{InterfaceName, InterfacePattern, PeerName, StateCommit, short_key};
-use super::{Config, Endpoint, LanConfig, Peer};
+use super::{Config, Endpoint, GOSSIP_PORT, LanConfig, Peer};
 use core::hash::Hash;
 use core::net::IpAddr;
 use core::num::NonZeroU16;
@@ -159,7 +159,7 @@ impl Draft {
         // With no error reported, nothing required is missing: each absence above was an error.
         Some(Config {
             interface: self.interface.into_value()?,
-            gossip_port: self.gossip_port.into_value()?,
+            gossip_port: self.gossip_port.into_value().unwrap_or(GOSSIP_PORT),
             secret: secret?,
             persist_file: self.persist_file.into_value(),
             state_commit: self.state_commit.into_value().unwrap_or_default(),
@@ -179,12 +179,6 @@ impl Draft {
             let add = self.syntax.set(Key::Interface, "wg0");
             let fix = format!("add {add}, the name of the WireGuard interface of the mesh");
             report.error(self.at, self.name(Key::Interface), Fault::new(what, fix));
-        }
-        if self.gossip_port.is_absent() {
-            let what = "is missing: the nodes need one common port to talk to each other inside the mesh";
-            let add = self.syntax.set(Key::GossipPort, "1666");
-            let fix = format!("add {add}, or the port that the other nodes have");
-            report.error(self.at, self.name(Key::GossipPort), Fault::new(what, fix));
         }
     }
 

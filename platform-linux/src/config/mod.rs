@@ -10,7 +10,7 @@
 //! | key | | meaning |
 //! |---|---|---|
 //! | `interface` | required | the WireGuard interface, which must be there or come later; it is never created |
-//! | `gossip_port` | required | UDP port of the gossip inside the mesh, the same on every node |
+//! | `gossip_port` | 1666 | UDP port of the gossip inside the mesh, the same on every node |
 //! | `gossip_secret` | one of these two | the secret all nodes share |
 //! | `gossip_secret_file` | | a file that holds it; line ends at its end are not part of the secret |
 //! | `persist_file` | optional | where to keep what was learned over a restart; without it nothing is kept |
@@ -88,6 +88,9 @@ use core::net::IpAddr;
 use core::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use wgautomesh_core::PublicKey;
+
+/// The gossip port where none is given, as in every sample of the original: nodes that name it meet those that do not.
+pub const GOSSIP_PORT: NonZeroU16 = NonZeroU16::new(1666).unwrap();
 
 /// A right configuration.
 pub struct Config {

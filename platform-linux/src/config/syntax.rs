@@ -10,8 +10,6 @@
 pub enum Key {
     /// The WireGuard interface.
     Interface,
-    /// The UDP port of the gossip.
-    GossipPort,
     /// The secret itself.
     Secret,
     /// The file that holds it.

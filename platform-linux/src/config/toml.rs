@@ -157,7 +157,6 @@ impl Syntax for Toml {
     fn name(&self, key: Key) -> &'static str {
         match key {
             Key::Interface => "interface",
-            Key::GossipPort => "gossip_port",
             Key::Secret => "gossip_secret",
             Key::SecretFile => "gossip_secret_file",
             Key::PersistFile => "persist_file",
@@ -179,7 +178,7 @@ impl Syntax for Toml {
     fn set(&self, key: Key, value: &str) -> String {
         let name = last_part(self.name(key));
         match key {
-            Key::GossipPort | Key::StateCommit | Key::UpnpForwardExternalPort => format!("{name} = {value}"),
+            Key::StateCommit | Key::UpnpForwardExternalPort => format!("{name} = {value}"),
             _ => format!("{name} = \"{value}\""),
         }
     }

@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | `enabled` | default 1 | whether this mesh is to run |
 //! | `interface` | required | the WireGuard interface, which must be there or come later; it is never created |
-//! | `gossip_port` | required | UDP port of the gossip inside the mesh, the same on every node |
+//! | `gossip_port` | 1666 | UDP port of the gossip inside the mesh, the same on every node |
 //! | `secret` | one of these two | the secret all nodes share |
 //! | `secret_file` | | a file that holds it; line ends at its end are not part of the secret |
 //! | `persist_file` | default `/etc/wgautomesh/NAME.state` | where to keep what was learned over a restart |
@@ -124,8 +124,7 @@ impl Meshes {
         let Walk { mut meshes, mut report, .. } = walk;
         if meshes.is_empty() && !report.has_errors() {
             let what = "there is no mesh";
-            let fix = "add config mesh 'home', and below it option interface 'wg0', option gossip_port '1666' and option \
-                       secret_file '/etc/wgautomesh/secret'";
+            let fix = "add config mesh 'home', and below it option interface 'wg0' and option secret_file '/etc/wgautomesh/secret'";
             report.error(Position::START, "", Fault::new(what, fix));
         }
         report.sort();
@@ -218,7 +217,6 @@ impl Syntax for Uci {
     fn name(&self, key: Key) -> &'static str {
         match key {
             Key::Interface => "interface",
-            Key::GossipPort => "gossip_port",
             Key::Secret => "secret",
             Key::SecretFile => "secret_file",
             Key::PersistFile => "persist_file",
