@@ -94,9 +94,19 @@ pub(crate) fn open_tun(name: &str) -> Result<fs::File, EnterError> {
     Ok(file)
 }
 
+/// IN6_ADDR_GEN_MODE_RANDOM of the kernel.
+const RANDOM_ADDRESS: &str = "3";
+
 /// The way out of a node, as [`open_tun`]; a daemon must take its addresses for the machine's own, not for a VPN's.
 pub(crate) fn open_wan(name: &str) -> Result<fs::File, EnterError> {
     let wan = open_tun(name)?;
     sys::make_modem(&wan).map_err(EnterError::io("make the TUN interface a modem's"))?;
+    // A modem's link-local address comes from its hardware address. That of a TUN interface is zero, and the nodes of a LAN would
+    // all have the same one.
+    match fs::write(format!("/proc/sys/net/ipv6/conf/{name}/addr_gen_mode"), RANDOM_ADDRESS) {
+        // This kernel has no IPv6.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        written => written.map_err(EnterError::io("have a random link-local address"))?,
+    }
     Ok(wan)
 }
