@@ -64,9 +64,13 @@ pub(crate) const WHOLE_SET: usize = 48;
 /// them differs, and what differs is on its way. The comparison of digests, half a second later, finds what it was not.
 pub(crate) const RECONCILE_SPACING: Duration = Duration::from_millis(200);
 
-/// Times that a pair of digests is reconciled before the difference is taken to be for good: each side is configured with
-/// peers that the other is not. Not once, since any of the three messages of a reconciliation may be lost.
+/// Times that a reconciliation of a pair of digests is answered before the difference is taken to be for good: each side is
+/// configured with peers that the other is not. Not once, since what follows the answer may be lost.
 pub(crate) const RECONCILE_TRIES: u8 = 4;
+
+/// One of the differences that were taken to be for good is tried again this often. All tries may have been in vain, and it is
+/// less than 1 kB.
+pub(crate) const RECONCILE_AGAIN: Duration = Duration::from_secs(600);
 
 /// New records wait this long for company before they are pushed.
 pub(crate) const PUSH_DELAY: Duration = Duration::from_millis(20);

@@ -342,6 +342,33 @@ pub(crate) struct Link {
     pub(crate) allowance_at: Instant,
 }
 
+/// Reconciliations of a pair of digests that the other side has answered (the low seven bits), and whether an answer is awaited.
+#[derive(Clone, Copy)]
+pub(crate) struct Settling(u8);
+
+impl Settling {
+    pub(crate) const NONE: Self = Self(0);
+    const AWAITED: u8 = 0x80;
+
+    pub(crate) const fn answered(self) -> u8 {
+        self.0 & !Self::AWAITED
+    }
+
+    pub(crate) const fn begin(&mut self) {
+        self.0 |= Self::AWAITED;
+    }
+
+    /// Something of the answer has come; it may be several datagrams.
+    pub(crate) const fn answer(&mut self) {
+        if self.0 & Self::AWAITED != 0 {
+            self.0 = (self.0 & !Self::AWAITED) + 1;
+            if self.0 & Self::AWAITED != 0 {
+                self.0 = !Self::AWAITED;
+            }
+        }
+    }
+}
+
 /// Efforts given up in a row, for the back-off. Those in which nobody could introduce us are counted for themselves (the high
 /// four bits): they say nothing about what is between us.
 #[derive(Clone, Copy)]
@@ -519,8 +546,7 @@ pub(crate) struct Peer {
     pub(crate) digest: u64,
     /// The pair of digests, folded, that was last reconciled.
     pub(crate) settled: u32,
-    /// Times that this was done.
-    pub(crate) settling: u8,
+    pub(crate) settling: Settling,
     /// It said that it depends on us for news.
     pub(crate) leaf: bool,
     /// We said so to it.
@@ -556,7 +582,7 @@ impl Peer {
             holds: Order::NONE,
             digest: 0,
             settled: 0,
-            settling: 0,
+            settling: Settling::NONE,
             leaf: false,
             told_leaf: false,
             cursor: 0,

@@ -1,7 +1,7 @@
 //! How records spread: a new one is pushed once, and digests of the whole set are compared now and then.
 //!
 //! Nothing is sent about what did not change. A pair of digests that differ because two nodes are configured with
-//! different peers is reconciled once and then left alone while both stand.
+//! different peers is reconciled a few times, and then left alone while both stand, but for once in a while.
 
 use embassy_time::{Duration, Instant};
 use heapless::Deque;
@@ -12,9 +12,10 @@ use crate::{
     alarm::Alarm,
     limits::{
         BUCKETS, DIGEST_FIRST, DIGEST_STEADY, MAX_SUMMARY, PUSH_ALL, PUSH_DELAY, PUSH_ON, PUSH_SOME,
-        READ_RESTING, RECONCILE_SPACING, RECONCILE_TRIES, RECORD_LIFETIME, RECORD_REFRESH, WHOLE_SET,
+        READ_RESTING, RECONCILE_AGAIN, RECONCILE_SPACING, RECONCILE_TRIES, RECORD_LIFETIME, RECORD_REFRESH,
+        WHOLE_SET,
     },
-    peer::{Held, NOBODY, Peer, Pending, Place},
+    peer::{Held, NOBODY, Peer, Pending, Place, Settling},
     record::Claim,
     stats::count,
     wire::{self, Entry, Malformed, SummaryEntry, SummaryHead},
@@ -34,6 +35,8 @@ pub(super) struct Gossip {
     digest_interval: Duration,
     /// Before this no reconciliation of a large set is begun.
     reconcile_from: Instant,
+    /// Before this none of a difference that is taken to be for good.
+    again_from: Instant,
     /// When ages are looked at.
     expiry_at: Alarm,
     /// Records are marked for a batch.
@@ -57,6 +60,7 @@ impl Gossip {
             digest_at: Alarm::unset(),
             digest_interval: Duration::from_ticks(0),
             reconcile_from: Instant::MIN,
+            again_from: Instant::MIN,
             expiry_at: Alarm::unset(),
             batches: false,
             removed: Deque::new(),
@@ -156,18 +160,21 @@ impl<const PEERS: usize> Mesh<PEERS> {
         if ours == theirs || !initiator || !peer.link.phase.is_live() {
             return;
         }
-        if peer.settled == fold(ours, theirs) && peer.settling >= RECONCILE_TRIES {
+        let for_good = peer.settled == fold(ours, theirs) && peer.settling.answered() >= RECONCILE_TRIES;
+        if (for_good && now < self.gossip.again_from) || !self.may_reconcile(now) {
             return;
         }
-        if !self.may_reconcile(now) {
-            return;
+        if for_good {
+            self.gossip.again_from = now.saturating_add(RECONCILE_AGAIN);
         }
         let Some(peer) = self.peers.get_mut(place) else { return };
         if peer.settled != fold(ours, theirs) {
             peer.settled = fold(ours, theirs);
-            peer.settling = 0;
+            peer.settling = Settling::NONE;
+            // What has just come to differ is left alone for as long, once it has been tried enough.
+            self.gossip.again_from = now.saturating_add(RECONCILE_AGAIN);
         }
-        peer.settling += 1;
+        peer.settling.begin();
         self.request(place, Pending::BUCKETS);
     }
 
@@ -336,6 +343,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
         mut body: &[u8],
     ) -> Result<(), Malformed> {
         let head: SummaryHead = wire::take(&mut body).ok_or(Malformed)??;
+        if let Some(peer) = self.peers.get_mut(from) {
+            peer.settling.answer();
+        }
         let own_short = self.own_key().map(|k| k.short());
         while let Some(entry) = wire::take::<SummaryEntry>(&mut body) {
             let entry = entry?;
