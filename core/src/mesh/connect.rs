@@ -152,6 +152,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
         } else if in_doubt {
             let reason = self.peers.get(place).and_then(|p| p.link.reason).unwrap_or(Reason::Silent);
             self.rest(place, now, reason, Some(doubt));
+        } else if known && self.connected() > 0 {
+            // Those who could introduce us are being asked at this moment whether they are still there: no event tells that they are.
+            self.give_up(place, now, Reason::NotIntroduced);
         } else if known {
             self.rest(place, now, Reason::NoMediator, None);
         } else {

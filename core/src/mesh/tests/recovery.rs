@@ -142,3 +142,22 @@ fn not_being_introduced_does_not_lengthen_the_pauses_of_later_efforts() {
     bench.advance(Duration::from_secs(40));
     assert!(bench.sent_to(1).any(|sent| sent.has(Kind::IntroReq)));
 }
+
+/// The only one who could introduce us is just being asked whether it is still there. It is, and nothing new comes up then.
+#[test]
+fn who_was_silent_for_a_moment_is_asked_a_little_later() {
+    let mut bench = Bench::<8>::connected(2, [1]);
+    bench.advance(Duration::from_secs(5));
+    bench.answering = vec![];
+    let place = |n: usize, bench: &Bench<8>| bench.mesh.peers.find(&key(n)).expect("a peer of ours");
+    bench.mesh.probe(place(1, &bench), bench.now);
+    bench.advance(Duration::from_millis(250));
+    assert!(bench.mesh.peers.get(place(1, &bench)).is_some_and(|p| p.is_live() && !p.is_answering()));
+    bench.hear_records(1, &[record(2, 1, 1, "203.0.113.78:51820")]);
+    bench.mesh.pursue(place(2, &bench), bench.now);
+    assert!(!bench.sent_to(1).any(|sent| sent.has(Kind::IntroReq)));
+    bench.answering = vec![1];
+    bench.advance(Duration::from_secs(5));
+    assert_eq!(bench.state(1), LinkState::Connected);
+    assert!(bench.sent_to(1).any(|sent| sent.has(Kind::IntroReq)), "{:?}", bench.reason(2));
+}
