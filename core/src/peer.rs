@@ -360,11 +360,9 @@ impl Settling {
 
     /// Something of the answer has come; it may be several datagrams.
     pub(crate) const fn answer(&mut self) {
+        let answered = self.answered();
         if self.0 & Self::AWAITED != 0 {
-            self.0 = (self.0 & !Self::AWAITED) + 1;
-            if self.0 & Self::AWAITED != 0 {
-                self.0 = !Self::AWAITED;
-            }
+            self.0 = if answered < !Self::AWAITED { answered + 1 } else { answered };
         }
     }
 }

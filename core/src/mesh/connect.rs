@@ -617,7 +617,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             return self.fire_soon(place, now);
         }
         self.disarm(place);
-        let obstacle = self.obstacle(place);
+        let obstacle = self.recognise_obstacle(place, round);
         // Once with each role is enough where it takes a forgiving filter on one side and all paths are tried at a time; behind
         // one NAT there are more.
         let hard = obstacle == Some(Reason::EndpointDependentNat)
@@ -627,7 +627,6 @@ impl<const PEERS: usize> Mesh<PEERS> {
         if round > 0 && round.is_multiple_of(rounds) {
             return self.give_up(place, now, obstacle.unwrap_or(Reason::NoAnswer));
         }
-        self.recognise_obstacle(place, round);
         let Some(peer) = self.peers.get_mut(place) else { return };
         peer.link.asked = 0;
         if self.is_lower(place) {
@@ -667,8 +666,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
         obstacle
     }
 
-    /// So many rounds of an effort have failed: what stands in the way may be said, while it is tried once more.
-    fn recognise_obstacle(&mut self, place: Place, failed: u8) {
+    /// So many rounds of an effort have failed: what stands in the way may be said, while it is tried once more. What that is, as
+    /// [`obstacle`](Self::obstacle).
+    fn recognise_obstacle(&mut self, place: Place, failed: u8) -> Option<Reason> {
         let obstacle = self.obstacle(place);
         // What two have seen of a NAT is certain, and one failed round says that the other side's filter does not forgive it.
         // What one has seen is a guess, and takes two; behind one NAT there is more than one way to try.
@@ -679,6 +679,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         {
             peer.link.reason = obstacle;
         }
+        obstacle
     }
 
     /// This effort has failed: the next one comes after a while, or with news.
