@@ -74,7 +74,7 @@ pub use draft::{Draft, Field, PeerDraft};
 pub use endpoint::Endpoint;
 pub use report::{Fault, Finding, Located, Position, Report, Severity, quoted};
 pub use secret::{Secret, SecretFile, exposure, read_secret_file};
-pub use source::{Lines, Source, decode, read_source};
+pub use source::{Lines, Source, decode, read_source, read_wiped};
 pub use suggest::{meant, nearest};
 pub use syntax::{Key, Syntax};
 #[cfg(feature = "toml")]

@@ -1,9 +1,8 @@
 //! The gossip secret: the one thing in a configuration that must never be shown.
 
 use super::report::{Fault, quoted_path};
-use std::fs::File;
-use std::io::{self, Read as _};
-use std::os::unix::fs::MetadataExt as _;
+use super::source::{Source, read_wiped};
+use std::io;
 use std::path::Path;
 use zeroize::Zeroizing;
 
@@ -74,18 +73,14 @@ pub struct SecretFile {
 /// # Errors
 /// When the file cannot be read, is not UTF-8, or holds no secret.
 pub fn read_secret_file(path: &Path) -> Result<SecretFile, Fault> {
-    let file = File::open(path).map_err(|e| unreadable(path, &e))?;
-    let metadata = file.metadata().map_err(|e| unreadable(path, &e))?;
-    if metadata.is_dir() {
-        let fix = "give the file in it that holds the secret";
-        return Err(Fault::new(format!("{} is a directory", quoted_path(path)), fix));
-    }
-    let exposed = if is_credential(path) { None } else { exposure(path, metadata.mode()) };
-
-    // Room for all of it from the start: a growing vector would leave copies of the secret behind.
-    let size = usize::try_from(metadata.len().min(LARGEST_FILE)).unwrap_or(0);
-    let mut bytes = Zeroizing::new(Vec::with_capacity(size.max(4096) + 1));
-    file.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(|e| unreadable(path, &e))?;
+    let Source { bytes, mode } = read_wiped(path, LARGEST_FILE).map_err(|error| {
+        if error.kind() == io::ErrorKind::IsADirectory {
+            let fix = "give the file in it that holds the secret";
+            return Fault::new(format!("{} is a directory", quoted_path(path)), fix);
+        }
+        unreadable(path, &error)
+    })?;
+    let exposed = if is_credential(path) { None } else { exposure(path, mode) };
     if bytes.len() as u64 > LARGEST_FILE {
         let what = format!(
             "{} is larger than {} KiB: it cannot be a secret",

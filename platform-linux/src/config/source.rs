@@ -4,7 +4,7 @@ use super::report::{Fault, Position, Report, Severity};
 use super::secret::why_unreadable;
 use core::ops::Range;
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use zeroize::Zeroizing;
@@ -20,18 +20,23 @@ pub struct Source {
     pub mode: u32,
 }
 
-/// Reads a file. `None` where it cannot be read or is too large, which is in `report` then.
+/// Reads a file that may hold secrets: of one that has more than `limit` bytes, one byte more than that.
+///
+/// # Errors
+/// The system's.
+pub fn read_wiped(path: &Path, limit: u64) -> io::Result<Source> {
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
+    // Room for all of it from the start: a growing vector would leave copies of a secret behind.
+    let size = usize::try_from(metadata.len().min(limit)).unwrap_or(0);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(size.max(64 * 1024) + 1));
+    file.take(limit + 1).read_to_end(&mut bytes)?;
+    Ok(Source { bytes, mode: metadata.mode() })
+}
+
+/// Reads a configuration. `None` where it cannot be read or is too large, which is in `report` then.
 pub fn read_source(path: &Path, report: &mut Report) -> Option<Source> {
-    let attempt = || -> std::io::Result<Source> {
-        let file = File::open(path)?;
-        let metadata = file.metadata()?;
-        // Room for all of it from the start: a growing vector would leave copies of an inline secret behind.
-        let size = usize::try_from(metadata.len().min(LARGEST_FILE)).unwrap_or(0);
-        let mut bytes = Zeroizing::new(Vec::with_capacity(size.max(64 * 1024) + 1));
-        file.take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
-        Ok(Source { bytes, mode: metadata.mode() })
-    };
-    match attempt() {
+    match read_wiped(path, LARGEST_FILE) {
         Ok(source) if source.bytes.len() as u64 > LARGEST_FILE => {
             let what = format!("is larger than {} MiB: this cannot be a configuration", LARGEST_FILE >> 20);
             report.add(Severity::Error, None, "", Fault::new(what, ""));

@@ -1,12 +1,10 @@
 //! `import`: the configuration for a wg-quick file.
 
 use crate::cli::{FAILED, complain, lines, print};
-use crate::config::Report;
+use crate::config::{Report, read_wiped};
 use crate::import::convert;
-use std::io::Read as _;
 use std::path::Path;
 use std::process::ExitCode;
-use zeroize::Zeroizing;
 
 /// The largest file that is read, in bytes: thousands of peers.
 const LARGEST_FILE: u64 = 4 * 1024 * 1024;
@@ -15,12 +13,13 @@ const LARGEST_FILE: u64 = 4 * 1024 * 1024;
 pub(super) fn import(file: &Path) -> ExitCode {
     let name = file.display();
     // It holds private keys, which are not to stay in memory.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(64 * 1024));
-    let read = std::fs::File::open(file).and_then(|f| f.take(LARGEST_FILE + 1).read_to_end(&mut bytes));
-    if let Err(error) = read {
-        complain(&format!("{name}: cannot be read: {error}\n"));
-        return ExitCode::from(FAILED);
-    }
+    let bytes = match read_wiped(file, LARGEST_FILE) {
+        Ok(source) => source.bytes,
+        Err(error) => {
+            complain(&format!("{name}: cannot be read: {error}\n"));
+            return ExitCode::from(FAILED);
+        }
+    };
     let text = match core::str::from_utf8(&bytes) {
         Ok(text) if bytes.len() as u64 <= LARGEST_FILE => text,
         _ => {
