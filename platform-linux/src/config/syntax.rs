@@ -47,7 +47,7 @@ pub trait Syntax: Sync {
     /// What a finding calls a key, with the section in front where it is not at the top: `peers.pubkey`.
     fn name(&self, key: Key) -> &'static str;
 
-    /// The line that gives a key a value.
+    /// The line that gives a key a value, which is a text in every configuration that asks for one.
     fn set(&self, key: Key, value: &str) -> String;
 
     /// The line that switches something on.

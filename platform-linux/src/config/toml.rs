@@ -176,11 +176,7 @@ impl Syntax for Toml {
     }
 
     fn set(&self, key: Key, value: &str) -> String {
-        let name = last_part(self.name(key));
-        match key {
-            Key::StateCommit | Key::UpnpForwardExternalPort => format!("{name} = {value}"),
-            _ => format!("{name} = \"{value}\""),
-        }
+        format!("{} = \"{value}\"", last_part(self.name(key)))
     }
 
     fn switch_on(&self, key: Key) -> String {
