@@ -11,7 +11,7 @@ mod usage;
 pub use daemon::{ask, mesh, table};
 pub use findings::{gist, lines};
 pub use genkey::genkey;
-pub use output::{FAILED, USAGE, complain, print};
+pub use output::{FAILED, USAGE, complain, print, show};
 #[cfg(feature = "toml")]
 pub use toml::main;
-pub use usage::{Usage, complain_of};
+pub use usage::{Usage, complain_of, interface};

@@ -22,6 +22,17 @@ pub fn print(text: &str) -> ExitCode {
     }
 }
 
+/// Prints what was asked for, or complains that it could not be had, and gives the exit status.
+pub fn show(asked: Result<String, String>) -> ExitCode {
+    match asked {
+        Ok(text) => print(&text),
+        Err(complaint) => {
+            complain(&complaint);
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
 /// Writes `text` to standard error. If that fails there is nowhere left to say so.
 pub fn complain(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());

@@ -1,7 +1,8 @@
 //! Command lines that make no sense.
 
-use crate::config::{nearest, quoted};
+use crate::config::{InterfaceName, nearest, quoted};
 use core::fmt;
+use std::ffi::OsStr;
 
 /// Why a command line makes no sense, with what to do instead.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,6 +25,15 @@ impl Usage {
             other => other.to_string(),
         })
     }
+}
+
+/// The value of `--interface`.
+///
+/// # Errors
+/// Where no interface can be called that.
+pub fn interface(name: &OsStr) -> Result<InterfaceName, Usage> {
+    InterfaceName::parse(&name.to_string_lossy())
+        .map_err(|fault| Usage(format!("--interface {}; {}", fault.what, fault.fix)))
 }
 
 impl fmt::Display for Usage {

@@ -12,7 +12,7 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use wgautomesh::{
     cli::{FAILED, Usage, complain, complain_of, genkey, lines, print},
-    config::{InterfaceName, Report, nearest},
+    config::{Report, nearest},
 };
 use wgautomesh_core::Mesh;
 
@@ -106,10 +106,7 @@ fn as_name(word: OsString) -> String {
 fn whose(interface: Option<OsString>, mesh: Option<String>) -> Result<status::Whose, Usage> {
     match (interface, mesh) {
         (Some(_), Some(_)) => Err(Usage("give either --interface or a mesh, not both".into())),
-        (Some(name), None) => match InterfaceName::parse(&name.to_string_lossy()) {
-            Ok(name) => Ok(status::Whose::Interface(name)),
-            Err(fault) => Err(Usage(format!("--interface {}; {}", fault.what, fault.fix))),
-        },
+        (Some(name), None) => wgautomesh::cli::interface(&name).map(status::Whose::Interface),
         (None, Some(name)) => Ok(status::Whose::Mesh(name)),
         (None, None) => Ok(status::Whose::All),
     }

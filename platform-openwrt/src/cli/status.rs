@@ -4,7 +4,7 @@ use core::fmt::Write as _;
 use std::{path::Path, process::ExitCode};
 
 use wgautomesh::{
-    cli::{FAILED, ask, complain, lines, print, table},
+    cli::{FAILED, ask, complain, lines, print, show, table},
     config::InterfaceName,
     control::VERSION,
 };
@@ -41,13 +41,7 @@ pub(super) fn status(directory: &Path, whose: &Whose, json: bool) -> ExitCode {
             return all(&meshes, json);
         }
     };
-    match shown {
-        Ok(text) => print(&text),
-        Err(complaint) => {
-            complain(&complaint);
-            ExitCode::from(FAILED)
-        }
-    }
+    show(shown)
 }
 
 fn one(interface: &InterfaceName, json: bool) -> Result<String, String> {

@@ -1,6 +1,7 @@
 //! Tests of how a command line is read.
 
 use super::*;
+use wgautomesh::config::InterfaceName;
 
 fn read(words: &str) -> Result<(Command, PathBuf), String> {
     let words: Vec<OsString> = words.split_whitespace().map(OsString::from).collect();

@@ -122,13 +122,9 @@ fn as_path(word: OsString) -> Result<PathBuf, Usage> {
 }
 
 fn whose(interface: Option<OsString>, file: Option<PathBuf>) -> Result<status::Whose, Usage> {
-    use crate::config::InterfaceName;
     match (interface, file) {
         (Some(_), Some(_)) => Err(Usage("give either --interface or a file, not both".into())),
-        (Some(name), None) => match InterfaceName::parse(&name.to_string_lossy()) {
-            Ok(name) => Ok(status::Whose::Interface(name)),
-            Err(fault) => Err(Usage(format!("--interface {}; {}", fault.what, fault.fix))),
-        },
+        (Some(name), None) => super::interface(&name).map(status::Whose::Interface),
         (None, Some(file)) => Ok(status::Whose::ConfiguredBy(file)),
         (None, None) => Ok(status::Whose::TheOnlyOne),
     }

@@ -1,6 +1,6 @@
 //! `status`: what a running daemon knows.
 
-use crate::cli::{self, FAILED, complain, lines, print};
+use crate::cli::{self, lines, show};
 use crate::config::{InterfaceName, interface_of};
 use crate::control::{directory, running};
 use std::path::{Path, PathBuf};
@@ -19,13 +19,7 @@ pub(crate) enum Whose {
 
 /// Asks and shows.
 pub(crate) fn status(whose: &Whose, json: bool) -> ExitCode {
-    match ask(whose, json) {
-        Ok(text) => print(&text),
-        Err(complaint) => {
-            complain(&complaint);
-            ExitCode::from(FAILED)
-        }
-    }
+    show(ask(whose, json))
 }
 
 /// The text to print, or what to complain of.
