@@ -47,6 +47,7 @@ impl Package {
 const LICENSE_OF_THE_PROGRAM: &str = "(MIT OR Apache-2.0) AND LGPL-2.1-or-later AND MPL-2.0";
 
 /// rpcd looks for plugins and access lists only when it is started or reloaded.
+/// That it cannot be reloaded is no reason to call the package not installed: the next start of the router does it.
 const RELOAD_RPCD: &str = "\
 #!/bin/sh
 [ -n \"${IPKG_INSTROOT}\" ] || [ ! -x /etc/init.d/rpcd ] || /etc/init.d/rpcd reload || true
