@@ -53,11 +53,20 @@ debian_clippy() {
         RUSTUP_TOOLCHAIN= /usr/bin/cargo-clippy clippy "$@"
 }
 
-# The same through cargo-zigbuild, for targets that need a C library and a linker.
-debian_zigbuild() {
-    env PATH="$tools/bin:/usr/local/bin:/usr/bin:/bin" RUSTC_BOOTSTRAP=1 RUSTC="$debian_rustc" CARGO="$debian_cargo" \
-        CARGO_ZIGBUILD_ZIG_PATH="$tools/ziglang/zig" CARGO_ZIGBUILD_CACHE_DIR="$cache/zigbuild" \
-        ZIG_GLOBAL_CACHE_DIR="$cache/zig" RUSTUP_TOOLCHAIN= "$tools/bin/cargo-zigbuild" zigbuild "$@"
+# Where the packer builds.
+openwrt_target=${CARGO_TARGET_DIR:-$PWD/target}/openwrt-build
+
+# `cargo openwrt-package`, which knows the flags for each machine, with the tools of `.ci/install`. Nothing else is set that
+# the linker's path depends on: cargo would build everything again for those who call the packer themselves.
+openwrt_package() {
+    env CARGO_ZIGBUILD="$tools/bin/cargo-zigbuild" CARGO_ZIGBUILD_ZIG_PATH="$tools/ziglang/zig" cargo openwrt-package "$@"
+}
+
+# smoke COMMAND...: runs the smoke test that this command is.
+smoke() {
+    expect 0 "$@"
+    # 134: the shell's word for SIGABRT. A crash in the unwinder would show as 139. No dump is wanted of that.
+    (ulimit -c 0 && expect 134 "$@" panic)
 }
 
 # How apt-get and apt-cache are called.
