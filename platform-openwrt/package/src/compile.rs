@@ -38,6 +38,10 @@ pub(crate) fn compile(arch: &Arch, workspace: &Path, upnp: bool) -> Result<Vec<u
         .args(["--profile", PROFILE, "--target", arch.triple, "--target-dir"])
         .arg(&target_dir)
         .args(["-Z", "build-std=std,panic_abort", "-Z", "build-std-features=optimize_for_size"])
+        .args(["-Z", "panic-immediate-abort"])
+        // A panic ends the program at once and without a message: those, and the code that prints them, would be another 30 kB
+        // in the package. For procd it is a crash like others, which it starts the program anew after.
+        .env("CARGO_PROFILE_SMALL_PANIC", "immediate-abort")
         .env("RUSTFLAGS", flags(arch, &compiler))
         // Building a standard library is unstable.
         .env("RUSTC_BOOTSTRAP", "1")
