@@ -60,9 +60,11 @@ pub(crate) fn deflate(bytes: &[u8]) -> io::Result<Vec<u8>> {
     compressed(Format::Deflate, bytes)
 }
 
-/// A matter of seconds, once; a router's flash is small for years.
+/// A matter of seconds, once; a router's flash is small for years. A program is of more kinds of bytes than the 15 blocks
+/// that are the default.
 fn compressed(format: Format, bytes: &[u8]) -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
-    compress(Options::default(), format, bytes, &mut out)?;
+    let options = Options { maximum_block_splits: 40, ..Options::default() };
+    compress(options, format, bytes, &mut out)?;
     Ok(out)
 }
