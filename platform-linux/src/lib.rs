@@ -7,6 +7,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
+mod errands;
 pub mod import;
 pub mod log;
 pub mod net;

@@ -8,7 +8,7 @@ mod output;
 mod toml;
 mod usage;
 
-pub use daemon::{ask, mesh, table};
+pub use daemon::{ask, mesh};
 pub use findings::{gist, lines};
 pub use genkey::genkey;
 pub use output::{FAILED, USAGE, complain, print, show};
