@@ -28,6 +28,7 @@ fn help_and_version_need_nothing() {
         (&["--help"][..], "wgautomesh connects the peers"),
         (&["run", "--help"], "Meshes the interface"),
         (&["check", "-h"], "Says everything"),
+        (&["init", "--help"], "Writes a configuration"),
         (&["import", "--help"], "Prints the configuration"),
         (&["genkey", "--help"], "Prints a new random"),
         (&["status", "--help"], "Shows a running wgautomesh"),
@@ -228,4 +229,60 @@ fn a_wg_quick_file_is_imported_without_its_secrets() {
     assert!(!said.contains(secret));
     assert_eq!(wgautomesh(&["import"]).output().unwrap().status.code(), Some(2));
     assert_eq!(wgautomesh(&["import", "/nonexistent"]).output().unwrap().status.code(), Some(1));
+}
+
+#[test]
+fn init_writes_what_check_accepts_and_nobody_else_reads() {
+    let directory = Directory::new();
+    let init = |arguments: &[&str]| {
+        let all: Vec<&str> = ["init"].iter().chain(arguments).copied().collect();
+        wgautomesh(&all).current_dir(&directory.0).output().unwrap()
+    };
+    let file = directory.0.join("mesh.toml");
+    let output = init(&["mesh.toml"]);
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+    assert!(text(&output.stdout).starts_with("mesh.toml: written, with a new secret and no peers yet.\n"));
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o600);
+    let checked = wgautomesh(&["check", "mesh.toml"]).current_dir(&directory.0).output().unwrap();
+    assert_eq!(checked.status.code(), Some(0), "{}", text(&checked.stderr));
+    assert!(text(&checked.stderr).contains("there is no peer"), "{}", text(&checked.stderr));
+
+    // The secret is new each time, and is not shown.
+    let secret = |file: &Path| {
+        let text = fs::read_to_string(file).unwrap();
+        let line = text.lines().find(|line| line.starts_with("gossip_secret = ")).unwrap();
+        line.trim_start_matches("gossip_secret = ").to_owned()
+    };
+    assert_eq!(secret(&file).len(), 46);
+    assert!(!text(&output.stdout).contains(secret(&file).trim_matches('"')));
+    assert_eq!(init(&["other.toml"]).status.code(), Some(0));
+    assert_ne!(secret(&file), secret(&directory.0.join("other.toml")));
+}
+
+#[test]
+fn init_touches_nothing_that_is_there() {
+    let directory = Directory::new();
+    let inside = |name: &str| directory.0.join(name);
+    fs::write(inside("mesh.toml"), "as it was").unwrap();
+    std::os::unix::fs::symlink("nowhere", inside("link.toml")).unwrap();
+    let refused = |arguments: &[&str], complaint: &str| {
+        let output = wgautomesh(arguments).current_dir(&directory.0).output().unwrap();
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), ""), "{arguments:?}");
+        assert_eq!(text(&output.stderr), format!("wgautomesh: {complaint}\n"), "{arguments:?}");
+    };
+    for name in ["mesh.toml", "link.toml"] {
+        let complaint =
+            format!("{name} is there already, and stays as it is; move it away, or name another file");
+        refused(&["init", name], &complaint);
+    }
+    assert_eq!(fs::read_to_string(inside("mesh.toml")).unwrap(), "as it was");
+    let no_folder = "no/mesh.toml: cannot be written: No such file or directory (os error 2)";
+    refused(&["init", "no/mesh.toml"], no_folder);
+    refused(&["init", "--interface", "wg-not-there", "new.toml"], "wg-not-there: there is no such interface");
+    let mut left: Vec<_> = fs::read_dir(&directory.0)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    left.sort();
+    assert_eq!(left, ["link.toml", "mesh.toml"]);
 }
