@@ -1,5 +1,7 @@
 //! The binary as a user meets it: output streams, exit statuses, and `status` against a real control socket.
 
+#[cfg(feature = "systemd")]
+mod manager;
 mod serving;
 
 use serving::{Directory, TABLE, while_serving};
@@ -285,4 +287,46 @@ fn init_touches_nothing_that_is_there() {
         .collect();
     left.sort();
     assert_eq!(left, ["link.toml", "mesh.toml"]);
+}
+
+/// As under a unit with `LoadCredential=`: the daemon's user may not read the files themselves.
+#[test]
+fn a_credential_is_read_in_place_of_the_file_that_it_is_called_after() {
+    let directory = Directory::new();
+    let credentials = directory.0.join("credentials");
+    fs::create_dir(&credentials).unwrap();
+    let config =
+        "interface = \"wg0\"\ngossip_secret_file = \"etc/mesh.secret\"\npeers_from_interface = true\n";
+    fs::write(credentials.join("mesh.toml"), config).unwrap();
+    fs::write(credentials.join("mesh.secret"), "0123456789abcdef").unwrap();
+    // The mask of the ACL that systemd sets.
+    for name in ["mesh.toml", "mesh.secret"] {
+        fs::set_permissions(credentials.join(name), Permissions::from_mode(0o440)).unwrap();
+    }
+    let check = |file: &str| {
+        let mut command = wgautomesh(&["check", file]);
+        command.current_dir(&directory.0).env("CREDENTIALS_DIRECTORY", &credentials);
+        let output = command.output().unwrap();
+        (output.status.code(), text(&output.stdout).to_owned() + text(&output.stderr))
+    };
+    let good = |file: &str| {
+        let gist =
+            "good: interface wg0, gossip port 1666, 0 peers, 0 with an endpoint, and those of the interface";
+        (Some(0), format!("{file}: {gist}\n"))
+    };
+    assert_eq!(check("etc/mesh.toml"), good("etc/mesh.toml"));
+    assert_eq!(check("credentials/mesh.toml").0, Some(0));
+
+    // What is not there is not made up, and an empty one stands for none.
+    fs::create_dir(directory.0.join("etc")).unwrap();
+    let secret = directory.0.join("etc/mesh.secret");
+    fs::write(&secret, "fedcba9876543210").unwrap();
+    fs::set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
+    fs::set_permissions(credentials.join("mesh.secret"), Permissions::from_mode(0o600)).unwrap();
+    fs::write(credentials.join("mesh.secret"), "").unwrap();
+    assert_eq!(check("etc/mesh.toml"), good("etc/mesh.toml"));
+    fs::remove_file(secret).unwrap();
+    let (code, said) = check("etc/mesh.toml");
+    assert_eq!(code, Some(1));
+    assert!(said.contains("\"etc/mesh.secret\" cannot be read: there is no such file"), "{said}");
 }
