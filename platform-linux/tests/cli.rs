@@ -317,13 +317,13 @@ fn a_credential_is_read_in_place_of_the_file_that_it_is_called_after() {
     assert_eq!(check("etc/mesh.toml"), good("etc/mesh.toml"));
     assert_eq!(check("credentials/mesh.toml").0, Some(0));
 
-    // What is not there is not made up, and an empty one stands for none.
+    // What is not there is not made up, and a line end alone stands for none.
     fs::create_dir(directory.0.join("etc")).unwrap();
     let secret = directory.0.join("etc/mesh.secret");
     fs::write(&secret, "fedcba9876543210").unwrap();
     fs::set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
     fs::set_permissions(credentials.join("mesh.secret"), Permissions::from_mode(0o600)).unwrap();
-    fs::write(credentials.join("mesh.secret"), "").unwrap();
+    fs::write(credentials.join("mesh.secret"), "\n").unwrap();
     assert_eq!(check("etc/mesh.toml"), good("etc/mesh.toml"));
     fs::remove_file(secret).unwrap();
     let (code, said) = check("etc/mesh.toml");

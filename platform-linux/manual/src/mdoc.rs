@@ -53,7 +53,10 @@ pub(crate) fn escaped(text: &str) -> String {
             '\\' => out.push_str("\\e"),
             '-' => out.push_str("\\-"),
             '"' => out.push_str("\\(dq"),
-            '`' => out.push_str(if core::mem::replace(&mut open, !open) { "\\(cq" } else { "\\(oq" }),
+            '`' => {
+                out.push_str(if open { "\\(cq" } else { "\\(oq" });
+                open = !open;
+            }
             _ => out.push(c),
         }
     }

@@ -67,7 +67,7 @@ pub(crate) fn configuration(paragraphs: &[Paragraph], date: &str) -> String {
             }
             What::Section(name) => {
                 end(&mut page, &mut listing);
-                page.push_str(&format!(".Ss {}\n{}", escaped(name), text(explanation)));
+                page.push_str(&format!(".Ss {}\\&\n{}", escaped(name), text(explanation)));
             }
             What::Setting(key, value) => {
                 if !core::mem::replace(&mut listing, true) {
@@ -90,7 +90,7 @@ fn argument(value: &str) -> String {
 fn head(title: &str, date: &str) -> String {
     format!(
         ".\\\" Made by `cargo manual` from what --help prints and from the sample configuration.\n\
-         .Dd {date}\n.Dt {title}\n.Os\n"
+         .Dd {date}\n.Dt {title}\n.Os wgautomesh\n"
     )
 }
 

@@ -28,14 +28,14 @@ const CREDENTIALS_VARIABLE: &str = "CREDENTIALS_DIRECTORY";
 
 /// What is to be read for `path`: where the service manager has prepared a credential that is called as the file is, that
 /// one. So the unit of a daemon without root's rights can name the files that only root may read, and whoever checks a
-/// configuration as root names the same. An empty one is what the unit puts in place of a file that is not there.
+/// configuration as root names the same. A line end alone is what the unit puts in place of a file that is not there.
 fn prepared(path: &Path, credentials: Option<&OsStr>) -> Option<PathBuf> {
     let directory = Path::new(credentials.filter(|directory| !directory.is_empty())?);
     if path.starts_with(directory) {
         return Some(path.to_owned());
     }
     let credential = directory.join(path.file_name()?);
-    let there = fs::metadata(&credential).is_ok_and(|metadata| metadata.is_file() && metadata.len() > 0);
+    let there = fs::metadata(&credential).is_ok_and(|metadata| metadata.is_file() && metadata.len() > 1);
     there.then_some(credential)
 }
 
