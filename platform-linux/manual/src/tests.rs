@@ -1,12 +1,12 @@
 //! What is made, read by the programs that it is made for.
 
 use crate::{files, help};
+use core::sync::atomic::{AtomicU32, Ordering};
 use std::{
     collections::BTreeSet,
     env, fs,
     path::PathBuf,
     process::{Command, Output},
-    sync::atomic::{AtomicU32, Ordering},
 };
 
 /// A directory of one test, with everything in it.

@@ -10,13 +10,13 @@ impl Manager {
         Self
     }
 
-    pub(crate) fn ready(&mut self, _: Instant) {}
+    pub(crate) fn ready(&self, _: Instant) {}
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         None
     }
 
-    pub(crate) fn alive(&mut self, _: Instant) {}
+    pub(crate) fn alive(&self, _: Instant) {}
 
     pub(crate) fn stopping(&self) {}
 }

@@ -117,6 +117,7 @@ pub fn run<const PEERS: usize>(config: &Config, mesh: &mut Mesh<PEERS>) -> Resul
     }
     let now = clock::now();
     let mut signals = Signals::new().map_err(system("signals"))?;
+    #[cfg_attr(not(feature = "systemd"), expect(unused_mut, reason = "nobody is told anything"))]
     let mut manager = notify::Manager::from_env();
     let mut alarm = Alarm::new().map_err(system("timer"))?;
     let mut server = bind_control(config)?;

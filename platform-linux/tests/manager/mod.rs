@@ -1,6 +1,7 @@
 //! The daemon under a service manager, which is this test: what it is told over `NOTIFY_SOCKET`.
 
 use crate::serving::Directory;
+use core::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use std::ffi::OsString;
@@ -9,7 +10,6 @@ use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 /// Ends the process with the test.
 struct Running(Child);
