@@ -32,6 +32,8 @@ zigbuild_version=0.24.0
 defmt_print_version=1.2.0
 # Runs the fuzz targets.
 cargo_fuzz_version=0.13.2
+# Makes the package for Debian.
+cargo_deb_version=3.8.0
 # Its sources are on PyPI. It reads the packages of apk-tools, which is in no registry at hand, and shares no code with that.
 solv_version=0.7.39.post1
 tools=$cache/tools/zig-$zig_version-zigbuild-$zigbuild_version
@@ -58,6 +60,25 @@ debian_zigbuild() {
     env PATH="$tools/bin:/usr/local/bin:/usr/bin:/bin" RUSTC_BOOTSTRAP=1 RUSTC="$debian_rustc" CARGO="$debian_cargo" \
         CARGO_ZIGBUILD_ZIG_PATH="$tools/ziglang/zig" CARGO_ZIGBUILD_CACHE_DIR="$cache/zigbuild" \
         ZIG_GLOBAL_CACHE_DIR="$cache/zig" RUSTUP_TOOLCHAIN= "$tools/bin/cargo-zigbuild" zigbuild "$@"
+}
+
+# The name that compilers have for one of Debian's architectures.
+server_triple() {
+    case $1 in
+        amd64) echo x86_64-unknown-linux-musl ;;
+        arm64) echo aarch64-unknown-linux-musl ;;
+        armhf) echo armv7-unknown-linux-musleabihf ;;
+        *) die "no server of the architecture $1 is known" ;;
+    esac
+}
+
+# Builds the daemon for servers, as $target-cross/TRIPLE/dist/wgautomesh, and what else is asked for.
+build_server() {
+    # Debian's rustc brings no start files for these; zig does. Tables for unwinding are of no use to a program that aborts
+    # on a panic, and are a tenth of it.
+    RUSTFLAGS="-C force-unwind-tables=no -C link-self-contained=no" debian_zigbuild --quiet --locked --package wgautomesh \
+        --bin wgautomesh --profile dist --target "$1" --target-dir "$target-cross" \
+        -Z build-std=std,panic_abort -Z build-std-features=optimize_for_size "${@:2}"
 }
 
 say() { printf '%s\n' "$*"; }
