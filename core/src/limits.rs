@@ -116,6 +116,12 @@ pub(crate) const KEEPALIVE: u16 = 25;
 /// each time: the kernel rounds a timer of this length up to the next two seconds or so (at 250 Hz; 512 jiffies), which is why it
 /// is shorter by more than that.
 pub(crate) const KEEPALIVE_SENDER: u16 = 21;
+/// Where a NAT is before one side only, the other one sends them, this often: whoever is behind the NAT is then the first to
+/// hear that something is wrong with it, and the only one who can do something about that...
+pub(crate) const KEEPALIVE_TO_NAT: u16 = 13;
+/// ...and sends one of its own when none came for so long: longer by more than the kernel's rounding, as above. It shows the other
+/// side where we are now, when the router has got another address.
+pub(crate) const KEEPALIVE_FROM_NAT: u16 = 15;
 /// So many keepalives of the peer's in a row show that it is always the peer who sends them: one of ours is then a sign that the
 /// peer's did not come.
 pub(crate) const KEEPALIVES_HEARD: u8 = 2;
@@ -150,6 +156,10 @@ pub(crate) const PRESUME: Duration = Duration::from_secs(1);
 /// probe. Until this has passed since a link went silent, only an introduction (which proves that the other daemon
 /// lives and wants a new session) may re-add the peer.
 pub(crate) const SESSION_DOUBT: Duration = Duration::from_millis(10_500);
+
+/// The session of a link that went silent is kept for so long, unless we are to initiate: the peer's own keepalive comes within
+/// this time (see [`KEEPALIVE_FROM_NAT`] and the kernel's rounding), wherever it is now.
+pub(crate) const SESSION_KEPT: Duration = Duration::from_secs(30);
 
 /// First contact without a mediator: the side with the lower key fires this much later, and only if nothing came.
 pub(crate) const FIRST_CONTACT_YIELD: Duration = Duration::from_millis(250);
@@ -252,7 +262,8 @@ pub(crate) const READ_SLOW: Duration = Duration::from_secs(5);
 pub(crate) const READ_RESTING: Duration = Duration::from_secs(10);
 /// See [`READ_RESTING`].
 pub(crate) const READ_SLOWLY_FOR: Duration = Duration::from_secs(30);
-/// With user traffic it is read this often: a path that breaks under it is noticed soon.
+/// With user traffic it is read this often, as a path that breaks under it is noticed soon then; and while a lost peer's session is
+/// kept ([`SESSION_KEPT`]).
 pub(crate) const READ_BUSY: Duration = Duration::from_secs(2);
 /// A reading at most this old is good enough to mediate by.
 pub(crate) const READ_FRESH: Duration = Duration::from_millis(50);

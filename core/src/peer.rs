@@ -8,7 +8,7 @@ use heapless::Vec;
 
 use crate::{
     CandidateKind, Endpoint, PublicKey, Reason,
-    limits::{MAX_CONFIGURED_ENDPOINTS, MAX_GOOD_ENDPOINTS, PACKETS_BURST, SERIES_PER_WINDOW},
+    limits::{MAX_CONFIGURED_ENDPOINTS, MAX_GOOD_ENDPOINTS, PACKETS_BURST, SERIES_PER_WINDOW, SESSION_KEPT},
     record::{Claim, Order},
 };
 
@@ -111,6 +111,17 @@ impl Phase {
     pub(crate) const fn has_session(self) -> bool {
         matches!(self, Self::Live | Self::Probing | Self::Presumed | Self::Greeting | Self::Mute)
     }
+}
+
+/// Whether the other side wants a new session, because it has lost the old one or never had it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// Not that we know.
+    Nothing,
+    /// It does, and initiates.
+    Session,
+    /// It does, and we are to initiate.
+    Initiation,
 }
 
 /// What is to be done to WireGuard after an introduction, once a reading has shown that nothing came in.
@@ -310,9 +321,9 @@ pub(crate) struct Link {
     pub(crate) echo: [u8; 4],
     /// Who introduced us, or was asked to.
     pub(crate) via: Place,
-    /// While it was connected, `via` told us to initiate a new session with it; the peer itself may be that, by a knock from
+    /// The new session that the peer wants, as `via` told us while it was connected; the peer itself may be that, by a knock from
     /// `target`.
-    pub(crate) summoned: bool,
+    pub(crate) wanted: Wanted,
     /// Mediators asked in this go.
     pub(crate) asked: u8,
     /// Rounds since the peer was last connected.
@@ -410,7 +421,7 @@ impl Link {
             token_repeated: false,
             echo: [0; 4],
             via: NOBODY,
-            summoned: false,
+            wanted: Wanted::Nothing,
             asked: 0,
             round: 0,
             candidate: 0,
@@ -596,6 +607,18 @@ impl Peer {
     /// Whether it has echoed our Hello and was not given up since.
     pub(crate) const fn is_live(&self) -> bool {
         self.is_other() && self.link.phase.is_live()
+    }
+
+    /// Whether WireGuard still has the session of a link that went silent not long ago, and the other side too for all we know:
+    /// the peer was not re-added since.
+    pub(crate) fn keeps_session(&self, now: Instant) -> bool {
+        let (link, view) = (&self.link, &self.view);
+        let lost = !link.phase.has_session() && link.since != Instant::MIN && !view.address_taken;
+        lost && now < link.since.saturating_add(SESSION_KEPT)
+            && link.wanted == Wanted::Nothing
+            && view.present
+            && view.stamp != 0
+            && view.stamp == link.stamp_at
     }
 }
 

@@ -17,9 +17,9 @@ use crate::{
         ALONE_RETRY, ASK_YIELD, BACKOFF_CONFIGURED, BACKOFF_MAX, BACKOFF_MIN, CROSSED_PAUSE,
         FIRE_PATIENCE_MAX, FIRE_PATIENCE_MIN, FIRES_PER_ROUND, FIRST_CONTACT_YIELD, HELLO_REPEATS,
         INITIATION_BYTES, LATE_STEPS, MAX_MEDIATORS, MAX_READDS, MAX_WAIT, MEDIATOR_TIMEOUT, NATURAL_CYCLE,
-        PRESUME, READ_LOST, ROUND_FIRST, ROUND_MAX, ROUND_MIN, ROUNDS, SESSION_DOUBT,
+        PRESUME, READ_LOST, ROUND_FIRST, ROUND_MAX, ROUND_MIN, ROUNDS, SESSION_DOUBT, SESSION_KEPT,
     },
-    peer::{Failures, NOBODY, Peer, Pending, Phase, Place, Prepare},
+    peer::{Failures, NOBODY, Peer, Pending, Phase, Place, Prepare, Wanted},
     record::{Claim, Origin},
     wire::{Intro, IntroNack, Role},
 };
@@ -34,6 +34,11 @@ const MUTE_PAUSES: [u64; 7] = [1, 2, 11, 30, 60, 120, 300];
 /// How long a handshake of the other side's making is given, from the bytes that showed it.
 fn patience(rtt: Duration) -> Duration {
     (rtt + rtt / 2).clamp(Duration::from_millis(150), Duration::from_secs(1))
+}
+
+/// Whether so many bytes came in messages of a session, whose sizes are multiples of 16; those of a handshake are not.
+const fn is_data(bytes: u64) -> bool {
+    bytes != 0 && bytes.is_multiple_of(16)
 }
 
 impl<const PEERS: usize> Mesh<PEERS> {
@@ -138,7 +143,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             return self.rest(place, now, Reason::AddressTaken, None);
         }
         let doubt = peer.link.doubt_until;
-        let in_doubt = now < doubt;
+        let in_doubt = now < doubt || self.is_awaited(place, now);
         let first = peer.link.round == 0 && (!peer.configured.is_empty() || self.lan.knows(place));
         let known = peer.held.claim.is_some();
         let direct = !in_doubt && !self.candidates(place, true).is_empty();
@@ -151,7 +156,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
             self.ask_mediator(place, mediator, now);
         } else if in_doubt {
             let reason = self.peers.get(place).and_then(|p| p.link.reason).unwrap_or(Reason::Silent);
-            self.rest(place, now, reason, Some(doubt));
+            let kept = self.peers.get(place).map_or(doubt, |p| p.link.since.saturating_add(SESSION_KEPT));
+            self.rest(place, now, reason, Some(if now < doubt { doubt } else { kept }));
         } else if known && self.connected() > 0 {
             // Those who could introduce us are being asked at this moment whether they are still there: no event tells that they are.
             self.give_up(place, now, Reason::NotIntroduced);
@@ -161,6 +167,16 @@ impl<const PEERS: usize> Mesh<PEERS> {
             let reason = if self.connected() == 0 { Reason::Isolated } else { Reason::NoEndpoint };
             self.rest(place, now, reason, None);
         }
+    }
+
+    /// Whether a peer that went silent can reach us whenever it wants, and we it only where it was: to fire there would do away
+    /// with the session that it may have still.
+    fn is_awaited(&self, place: Place, now: Instant) -> bool {
+        self.alone_behind_nat(place) == Some(false)
+            && self.peers.get(place).is_some_and(|peer| {
+                let mapped = peer.held.claim.as_ref().is_some_and(|c| c.of(Origin::Mapped).next().is_some());
+                peer.keeps_session(now) && peer.configured.is_empty() && !mapped
+            })
     }
 
     /// First contact, by an endpoint that needs nobody to open it.
@@ -267,14 +283,26 @@ impl<const PEERS: usize> Mesh<PEERS> {
         peer.link.rx_at = 0;
         peer.link.stamp_at = 0;
         peer.link.doubt_until = Instant::MIN;
+        peer.link.wanted = Wanted::Nothing;
         peer.pending.clear(Pending::ACTIONS);
         self.request(place, action);
     }
 
     /// WireGuard must not initiate: no endpoint, no keepalive, no handshake under way.
-    fn disarm(&mut self, place: Place) {
+    ///
+    /// The session of a link that went silent is kept for a while: should the peer be well and only be seen at another address
+    /// than before, whatever it sends next by that session mends everything. What WireGuard sends by it goes where nobody
+    /// answers, the initiations included that it makes of itself after a while.
+    fn disarm(&mut self, place: Place, now: Instant) {
         let Some(peer) = self.peers.get_mut(place) else { return };
         if !peer.view.present || peer.link.phase.has_session() {
+            return;
+        }
+        if peer.keeps_session(now) {
+            if peer.view.keepalive != 0 {
+                peer.link.keepalive = 0;
+                self.request(place, Pending::KEEPALIVE);
+            }
             return;
         }
         peer.link.aim_nowhere();
@@ -356,6 +384,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let wait = Duration::from_millis(u64::from(intro.wait_ms)).min(MAX_WAIT);
         let seen = intro.seen.filter(|e| e.scope() == Scope::Public);
         let Some(peer) = self.peers.get_mut(place) else { return };
+        if peer.link.phase != Phase::Asking {
+            peer.link.wanted = Wanted::Session;
+        }
         if peer.link.round == 0 && peer.link.reason != Some(Reason::Connecting) {
             peer.link.began = now;
         }
@@ -424,7 +455,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
             peer.link.attempt = intro.attempt;
             peer.link.initiator = false;
             peer.link.via = from;
-            peer.link.summoned = intro.role() == Some(Role::Initiate);
+            let ours = intro.role() == Some(Role::Initiate);
+            peer.link.wanted = if ours { Wanted::Initiation } else { Wanted::Session };
             self.open_paths(place, now);
         }
         self.probe_in_haste(place, now);
@@ -439,7 +471,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let Some(peer) = self.peers.get_mut(place) else { return };
         if itself {
             // It has said from where it knocked.
-            (peer.link.via, peer.link.summoned) = (NOBODY, false);
+            (peer.link.via, peer.link.wanted) = (NOBODY, Wanted::Session);
         }
         peer.link.round = 1;
         peer.link.readds = 0;
@@ -456,7 +488,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             self.point_wireguard(place);
             self.request(place, Pending::HELLO);
         } else if self.peers.get(place).is_some_and(|p| p.view.endpoint.is_some() || p.view.keepalive != 0) {
-            self.disarm(place);
+            self.disarm(place, now);
         }
         if let Some(peer) = self.peers.get_mut(place)
             && peer.link.round <= 1
@@ -496,7 +528,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             return self.ask_mediator(place, mediator, now);
         }
         let in_doubt = self.peers.get(place).is_some_and(|p| now < p.link.doubt_until);
-        if !in_doubt && !self.candidates(place, true).is_empty() {
+        if !in_doubt && !self.is_awaited(place, now) && !self.candidates(place, true).is_empty() {
             return self.contact(place, now);
         }
         self.give_up(place, now, Reason::NotIntroduced);
@@ -616,7 +648,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             }
             return self.fire_soon(place, now);
         }
-        self.disarm(place);
+        self.disarm(place, now);
         let obstacle = self.recognise_obstacle(place, round);
         // Once with each role is enough where it takes a forgiving filter on one side and all paths are tried at a time; behind
         // one NAT there are more.
@@ -756,6 +788,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
     /// A reading has come while the peer is not connected.
     pub(super) fn unconnected_reading(&mut self, place: Place, now: Instant) {
         let Some(peer) = self.peers.get_mut(place) else { return };
+        if peer.keeps_session(now) && is_data(peer.view.rx.wrapping_sub(peer.link.rx_at)) {
+            return self.greet(place, now, false);
+        }
         let (link, view) = (&mut peer.link, &peer.view);
         let rtt = link.rtt_or(UNKNOWN_RTT);
         let moved = view.rx > link.rx_at;
@@ -825,7 +860,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             super::LogKey(&self.peers.get(place).map_or(crate::PublicKey::from_bytes([0; 32]), |p| p.key))
         );
         if self.is_lower(place) {
-            self.disarm(place);
+            self.disarm(place, now);
             let round = self.round_length(UNKNOWN_RTT);
             self.enter(place, Phase::Opening, now.saturating_add(round));
         } else if let Some(peer) = self.peers.get_mut(place) {

@@ -29,7 +29,7 @@ use super::{
 use crate::{
     CandidateKind, Endpoint,
     limits::{CALL_BACK, CALL_BACKS_PER_SECOND, KNOCK_WINDOW, PROBE_MAX, PROBE_MIN},
-    peer::{NOBODY, Pending, Phase, Place, Prepare},
+    peer::{NOBODY, Pending, Phase, Place, Prepare, Wanted},
     stats::count,
     wire::Opener,
 };
@@ -124,10 +124,10 @@ impl<const PEERS: usize> Mesh<PEERS> {
     fn call(&mut self, place: Place, to: Endpoint, now: Instant) {
         let Some(peer) = self.peers.get_mut(place) else { return };
         let link = &mut peer.link;
-        if link.summoned && link.via == place {
+        if link.wanted == Wanted::Initiation && link.via == place {
             return;
         }
-        (link.via, link.summoned) = (place, true);
+        (link.via, link.wanted) = (place, Wanted::Initiation);
         (link.target, link.kind) = (Some(to), CandidateKind::Heard);
         match link.phase {
             Phase::Live | Phase::Probing => self.probe_in_haste(place, now),

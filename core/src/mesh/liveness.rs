@@ -6,10 +6,11 @@ use super::Mesh;
 use crate::{
     CandidateKind, Reason,
     limits::{
-        ENOUGH_UNANSWERED, HELLO_REPEATS, KEEPALIVE, KEEPALIVE_SENDER, PROBE_MAX, PROBE_MIN, PROBES,
-        SESSION_DOUBT, SILENT_BUSY, SILENT_IDLE, SILENT_SENDER, SILENT_UNGUARDED,
+        ENOUGH_UNANSWERED, HELLO_REPEATS, KEEPALIVE, KEEPALIVE_FROM_NAT, KEEPALIVE_SENDER, KEEPALIVE_TO_NAT,
+        PROBE_MAX, PROBE_MIN, PROBES, SESSION_DOUBT, SILENT_BUSY, SILENT_IDLE, SILENT_SENDER,
+        SILENT_UNGUARDED,
     },
-    peer::{Failures, NOBODY, Peer, Pending, Phase, Place},
+    peer::{Failures, NOBODY, Peer, Pending, Phase, Place, Wanted},
 };
 
 impl<const PEERS: usize> Mesh<PEERS> {
@@ -71,7 +72,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             link.rtt = (link.rtt * 7 + sample) / 8;
         }
         link.token = [0; 4];
-        link.summoned = false;
+        link.wanted = Wanted::Nothing;
         if link.via == place {
             link.via = NOBODY;
         }
@@ -109,12 +110,17 @@ impl<const PEERS: usize> Mesh<PEERS> {
     /// there is nothing to be kept open.
     pub(super) fn set_keepalive(&mut self, place: Place) {
         let unguarded = self.is_unguarded(place);
-        let own = self.own_key();
+        let behind_nat = self.alone_behind_nat(place);
+        let lower = self.is_lower(place);
         let Some(peer) = self.peers.get_mut(place) else { return };
         let interval = match peer.view.user_keepalive {
             0 if unguarded => 0,
-            0 if own < Some(peer.key) => KEEPALIVE_SENDER,
-            0 => KEEPALIVE,
+            0 => match behind_nat {
+                Some(true) => KEEPALIVE_FROM_NAT,
+                Some(false) => KEEPALIVE_TO_NAT,
+                None if lower => KEEPALIVE_SENDER,
+                None => KEEPALIVE,
+            },
             user => user,
         };
         if peer.view.keepalive != interval {
@@ -138,7 +144,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             return self.lose(place, now, Reason::AddressTaken);
         }
         if let Some(endpoint) = peer.view.endpoint {
-            if !peer.link.summoned || peer.link.via != place {
+            if peer.link.wanted != Wanted::Initiation || peer.link.via != place {
                 peer.link.target = Some(endpoint);
             }
             if peer.link.kind == CandidateKind::Roamed && self.lan.is_on_link(endpoint) {
@@ -208,7 +214,10 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let silent = now.saturating_duration_since(peer.view.rx_changed);
         let doubtful = peer.view.present && (peer.link.phase == Phase::Presumed || silent < SILENT_BUSY);
         let link = &mut peer.link;
-        let summoned = core::mem::take(&mut link.summoned) && (was_live || link.via == place);
+        let summoned = link.wanted == Wanted::Initiation && (was_live || link.via == place);
+        if link.wanted == Wanted::Initiation {
+            link.wanted = Wanted::Session;
+        }
         let doubtful = doubtful && !(summoned && link.via == place);
         link.reason = Some(reason);
         link.began = now;

@@ -211,6 +211,20 @@ impl<const PEERS: usize> Mesh<PEERS> {
             && claim.of(Origin::Local).any(|e| e == endpoint)
     }
 
+    /// Whether it is we (`Some(true)`) or the peer who is behind a NAT, where the other one is not; by both records, so that the
+    /// peer comes to the same answer.
+    pub(super) fn alone_behind_nat(&self, place: Place) -> Option<bool> {
+        let peer = self.peers.get(place)?;
+        let v4 = peer.view.endpoint?.is_ipv4();
+        let (ours, theirs) = (self.own.claim.nat_of(v4), peer.held.claim.as_ref()?.nat_of(v4));
+        match (ours, theirs) {
+            (NatClass::Unknown, _) | (_, NatClass::Unknown) | (NatClass::Open, NatClass::Open) => None,
+            (_, NatClass::Open) => Some(true),
+            (NatClass::Open, _) => Some(false),
+            _ => None,
+        }
+    }
+
     fn publish_own(&mut self, mut claim: Claim, now: Instant) {
         self.news.store |= !self.own.published || claim.order.incarnation != self.own.claim.order.incarnation;
         if !core::mem::replace(&mut self.own.published, true) {

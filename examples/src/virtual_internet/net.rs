@@ -378,6 +378,13 @@ impl<P: Clone> Internet<P> {
         self.hosts.len()
     }
 
+    /// The gateway that a host is behind; the nearest, where there are several. `None` on the internet itself.
+    #[must_use]
+    pub fn gateway_of(&self, host: HostId) -> Option<GatewayId> {
+        let net = self.hosts[host.0 as usize].net;
+        self.gateways.iter().position(|g| g.inner == net).map(|n| GatewayId(n as u32))
+    }
+
     /// A gateway's NAT.
     ///
     /// # Panics

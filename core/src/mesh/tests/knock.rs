@@ -14,7 +14,7 @@ use crate::{
     limits::{
         CALL_BACK, CALL_BACKS_PER_SECOND, FIRE_PATIENCE_MIN, KNOCK_LEAD, KNOCK_WINDOW, LATE_STEPS, LATEST,
     },
-    peer::{NOBODY, Phase},
+    peer::{NOBODY, Phase, Wanted},
     seal,
     testing::{Counting, at},
     wire::{self, Kind, Opener, Reader, Role},
@@ -83,7 +83,7 @@ fn echo(bench: &mut Bench<4>) -> Vec<u8> {
 fn expect_nothing(bench: &mut Bench<4>) {
     let place = bench.mesh.peers.find(&key(2)).expect("a peer of ours");
     let link = bench.mesh.peers.get(place).expect("the same").link;
-    assert_eq!((link.phase, link.via, link.summoned), (Phase::Live, NOBODY, false));
+    assert_eq!((link.phase, link.via, link.wanted), (Phase::Live, NOBODY, Wanted::Nothing));
     assert_eq!(link.target, Some(bench.endpoint_of(2).into()));
     // A question would leave at once; what leaves later is what always does.
     assert!(bench.sent.is_empty(), "{:?}", bench.sent[0].frames);

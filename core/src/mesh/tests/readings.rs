@@ -10,8 +10,8 @@ use super::{
     key, mesh_address,
 };
 use crate::{
-    CandidateKind, Duration, Event, LinkState, Mesh, PeerAction, Reason,
-    limits::{KEEPALIVE_SENDER, WAITING_GRACE},
+    CandidateKind, Duration, Event, LinkState, Mesh, NatClass, PeerAction, Reason,
+    limits::{KEEPALIVE_FROM_NAT, KEEPALIVE_SENDER, KEEPALIVE_TO_NAT, WAITING_GRACE},
     record::{Claim, Origin, RecordEndpoint},
     wire::{Hello, Kind},
 };
@@ -298,6 +298,34 @@ fn a_link_with_nothing_in_its_way_needs_no_keepalive() {
         bench.advance(Duration::from_secs(20));
         let keepalives: Vec<u16> = bench.tunnel.values().map(|shown| shown.reading.keepalive).collect();
         assert_eq!(keepalives, [expected; 3], "guarded: {guarded}");
+    }
+}
+
+/// Who is behind a NAT hears when a keepalive does not come, and can do something about it. The other side can only wait.
+#[test]
+fn keepalives_are_sent_towards_a_nat_rather_than_out_of_it() {
+    let open = (NatClass::Open, "198.51.100.1:51820");
+    let translated = (NatClass::EndpointIndependent, "203.0.113.200:7");
+    let unknown = NatClass::Unknown;
+    for (theirs, seen, expected) in [
+        (translated.0, open.1, KEEPALIVE_TO_NAT),
+        (open.0, translated.1, KEEPALIVE_FROM_NAT),
+        (translated.0, translated.1, KEEPALIVE_SENDER),
+        (open.0, open.1, KEEPALIVE_SENDER),
+        (unknown, translated.1, KEEPALIVE_SENDER),
+    ] {
+        let mut bench = Bench::<8>::connected(1, [1]);
+        let mut entry = super::bench::record(1, 1, 1, "203.0.113.1:51820");
+        entry.claim.set_nats(theirs, unknown);
+        bench.hear_records(1, &[entry]);
+        let hello = Hello { seen: Some(crate::testing::at(seen)), ..bench.hello() };
+        bench.hear_one(1, Kind::Hello, &hello);
+        bench.advance(Duration::from_secs(20));
+        assert_eq!(
+            bench.tunnel[&key(1)].reading.keepalive,
+            expected,
+            "it is {theirs:?}, and we seen at {seen}"
+        );
     }
 }
 

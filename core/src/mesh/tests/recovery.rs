@@ -10,8 +10,8 @@ use super::{
     key,
 };
 use crate::{
-    Duration, LinkState, PeerAction, Reason,
-    wire::{IntroReq, Kind, Role},
+    Duration, LinkState, NatClass, PeerAction, Reason,
+    wire::{Entry, Hello, IntroReq, Kind, Role},
 };
 
 /// A home that is being asked in vain whether it is still there is somewhere else, perhaps: nobody is sent to where it was.
@@ -160,4 +160,83 @@ fn who_was_silent_for_a_moment_is_asked_a_little_later() {
     bench.advance(Duration::from_secs(5));
     assert_eq!(bench.state(1), LinkState::Connected);
     assert!(bench.sent_to(1).any(|sent| sent.has(Kind::IntroReq)), "{:?}", bench.reason(2));
+}
+
+/// The record of node `n`, which only an introduction leads to.
+fn behind_nat(n: usize) -> Entry {
+    let mut entry = record(n, 1, 1, "203.0.113.2:51820");
+    entry.claim.set_nats(NatClass::EndpointIndependent, NatClass::Unknown);
+    entry
+}
+
+/// Whoever sees that a link is silent asks for an introduction, and the other one may know of nothing: its router has another
+/// address now, and its next keepalive, by the session that it has, would have told all.
+#[test]
+fn the_session_of_a_peer_that_went_silent_is_kept_until_it_wants_another() {
+    for asked_by_it in [false, true] {
+        let mut bench = Bench::<8>::connected(2, [1, 2]);
+        bench.mesh.allow_openers(bench.now, true);
+        for n in 1..=2 {
+            // There is no NAT before ourselves.
+            let hello = Hello { seen: Some(crate::testing::at("198.51.100.1:51820")), ..bench.hello() };
+            bench.hear_one(n, Kind::Hello, &hello);
+        }
+        bench.hear_records(1, &[behind_nat(2)]);
+        bench.advance(Duration::from_secs(8));
+        bench.answering = vec![1];
+        let place = bench.mesh.peers.find(&key(2)).expect("a peer of ours");
+        bench.mesh.lose(place, bench.now, Reason::Silent);
+        if asked_by_it {
+            // Nobody has answered our own question by then.
+            bench.mesh.give_up(place, bench.now, Reason::NotIntroduced);
+        }
+        bench.poll();
+        bench.forget();
+        bench.hear_one(1, Kind::Intro, &intro(2, Role::Open, crate::testing::at("203.0.113.2:51820")));
+        bench.advance(Duration::from_millis(50));
+        let readded = |bench: &Bench<8>| {
+            bench.actions.iter().any(|(to, a)| *to == key(2) && matches!(a, PeerAction::Readd { .. }))
+        };
+        assert_eq!(readded(&bench), asked_by_it, "{:?}", bench.actions);
+        if asked_by_it {
+            continue;
+        }
+        let quiet = (key(2), PeerAction::SetKeepalive(0));
+        assert!(bench.actions.contains(&quiet), "it keeps still otherwise: {:?}", bench.actions);
+        // Nothing comes of several rounds, and then the keepalive.
+        bench.advance(Duration::from_secs(20));
+        assert!(!readded(&bench), "{:?}", bench.actions);
+        assert_ne!(bench.state(2), LinkState::Connected);
+        let moved = crate::testing::at("203.0.113.99:7").into();
+        let shown = bench.tunnel.get_mut(&key(2)).expect("added");
+        shown.reading.rx_bytes += 32;
+        shown.reading.endpoint = Some(moved);
+        bench.answering = vec![1, 2];
+        bench.forget();
+        bench.read();
+        bench.poll();
+        assert!(bench.sent_to(2).any(|sent| sent.has(Kind::Hello)));
+        assert_eq!(bench.state(2), LinkState::Connected);
+        assert!(!readded(&bench), "{:?}", bench.actions);
+    }
+}
+
+/// What is kept for whoever may be well is not kept for ever.
+#[test]
+fn a_session_that_nothing_came_by_for_half_a_minute_is_given_up() {
+    let mut bench = Bench::<8>::connected(2, [1, 2]);
+    bench.mesh.allow_openers(bench.now, true);
+    bench.hear_records(1, &[behind_nat(2)]);
+    bench.advance(Duration::from_secs(8));
+    bench.answering = vec![1];
+    let place = bench.mesh.peers.find(&key(2)).expect("a peer of ours");
+    bench.mesh.lose(place, bench.now, Reason::Silent);
+    bench.poll();
+    bench.advance(Duration::from_secs(31));
+    bench.mesh.reconsider(place, bench.now);
+    bench.advance(Duration::from_millis(500));
+    bench.forget();
+    bench.hear_one(1, Kind::Intro, &intro(2, Role::Open, crate::testing::at("203.0.113.2:51820")));
+    bench.advance(Duration::from_millis(50));
+    assert!(bench.actions.contains(&(key(2), PeerAction::Readd { endpoint: None })), "{:?}", bench.actions);
 }

@@ -1,0 +1,51 @@
+//! A home's router gets another public address, and nobody sends anything.
+
+use core::net::IpAddr;
+
+use embassy_time::Duration;
+use wgautomesh_examples::simulation::{parallel::in_parallel, world::World};
+
+use super::cold;
+
+const NODES: usize = 7;
+const HOME: usize = 1;
+
+/// How long it takes until everybody sends to where the home is now and is heard there, `settled` after the mesh was complete.
+fn found_after(seed: u64, settled: Duration) -> Option<Duration> {
+    let step = Duration::from_millis(100);
+    let mut world: World<8> = super::Cold { seed, ..cold(NODES, 1) }.world();
+    (0..NODES).for_each(|node| world.start(node));
+    let complete = NODES * (NODES - 1);
+    assert!(world.run_while(step * 100, step, |world| world.connected() == complete), "complete at first");
+    world.run(settled);
+
+    let router = world.net.gateway_of(world.nodes[HOME].setup.host).expect("a home has a router");
+    world.net.reboot(router, true);
+    let new = IpAddr::from(world.net.nat(router).outside());
+    let moved = world.now();
+    let found = world.run_while(step * 6000, step, |world| {
+        let mut others = (0..NODES).filter(|node| *node != HOME);
+        others.all(|other| {
+            let seen = world.nodes[other].status_of(HOME).and_then(|status| status.endpoint);
+            seen.is_some_and(|endpoint| endpoint.ip() == new)
+                && world.nodes[other].is_connected(HOME)
+                && world.nodes[HOME].is_connected(other)
+        })
+    });
+    assert_eq!(world.violations, []);
+    found.then(|| world.now() - moved)
+}
+
+#[test]
+fn a_home_whose_router_has_moved_is_found_though_nobody_sends() {
+    let mut took = in_parallel(0..200, |seed| {
+        // From before a keepalive was due, to long after it was known whose they are.
+        let settled = Duration::from_millis(2000 + seed * 613 % 118_000);
+        let found = found_after(seed, settled).unwrap_or_else(|| panic!("seed {seed}: never"));
+        (found.as_millis(), seed)
+    });
+    took.sort_unstable();
+    let of = |percent: usize| took[took.len() * percent / 100 - 1];
+    println!("ms and seed: p50 {:?}, p95 {:?}, the last {:?}", of(50), of(95), of(100));
+    assert!(of(95).0 <= 25_000 && of(100).0 <= 30_000, "ms and seed: {:?}, {:?}", of(95), of(100));
+}
