@@ -18,8 +18,8 @@ use wgautomesh_examples::{
 
 #[path = "simulation/memory.rs"]
 mod memory;
-#[path = "simulation/moved.rs"]
-mod moved;
+#[path = "simulation/recovery.rs"]
+mod recovery;
 
 /// Seeds of every run. `cargo simulate chaos --seeds 100000` makes more of them.
 const SEEDS: u64 = 2000;

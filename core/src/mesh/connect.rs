@@ -623,11 +623,18 @@ impl<const PEERS: usize> Mesh<PEERS> {
     /// it gets [`MAX_READDS`] fires, then is left to WireGuard's own retries.
     fn next_round(&mut self, place: Place, now: Instant) {
         let barred = self.lan_fire_failed(place, now);
+        let alone = self.connected() == 0;
         let Some(peer) = self.peers.get_mut(place) else { return };
         // Where it stood another one is now.
         peer.link.candidate = peer.link.candidate.wrapping_add(u8::from(!barred));
         let (round, readds, via, fired) = (peer.link.round, peer.link.readds, peer.link.via, peer.link.fired);
         if via == NOBODY {
+            if readds + 1 == MAX_READDS && !alone {
+                // WireGuard repeats the last one every five seconds. All who miss a server that was switched off do so at the same
+                // time: it is found sooner when they take turns, and whoever finds it introduces the others.
+                let turn = self.roll(NATURAL_CYCLE.as_millis());
+                return self.enter(place, Phase::Idle, now.saturating_add(Duration::from_millis(turn)));
+            }
             if readds < MAX_READDS {
                 // With a mediator at hand this asks it.
                 return self.pursue(place, now);
