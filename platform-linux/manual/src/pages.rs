@@ -90,7 +90,7 @@ fn argument(value: &str) -> String {
 fn head(title: &str, date: &str) -> String {
     format!(
         ".\\\" Made by `cargo manual` from what --help prints and from the sample configuration.\n\
-         .Dd {date}\n.Dt {title}\n.Os wgautomesh\n"
+         .Dd {date}\n.Dt {title}\n.Os\n"
     )
 }
 
