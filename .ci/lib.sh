@@ -55,30 +55,70 @@ debian_clippy() {
         RUSTUP_TOOLCHAIN= /usr/bin/cargo-clippy clippy "$@"
 }
 
-# The same through cargo-zigbuild, for targets that need a C library and a linker.
-debian_zigbuild() {
-    env PATH="$tools/bin:/usr/local/bin:/usr/bin:/bin" RUSTC_BOOTSTRAP=1 RUSTC="$debian_rustc" CARGO="$debian_cargo" \
-        CARGO_ZIGBUILD_ZIG_PATH="$tools/ziglang/zig" CARGO_ZIGBUILD_CACHE_DIR="$cache/zigbuild" \
-        ZIG_GLOBAL_CACHE_DIR="$cache/zig" RUSTUP_TOOLCHAIN= "$tools/bin/cargo-zigbuild" zigbuild "$@"
+# Where the packer builds.
+openwrt_target=${CARGO_TARGET_DIR:-$PWD/target}/openwrt-build
+
+# `cargo openwrt-package`, which knows the flags for each machine, with the tools of `.ci/install`. Nothing else is set that
+# the linker's path depends on: cargo would build everything again for those who call the packer themselves.
+openwrt_package() {
+    env CARGO_ZIGBUILD="$tools/bin/cargo-zigbuild" CARGO_ZIGBUILD_ZIG_PATH="$tools/ziglang/zig" cargo openwrt-package "$@"
 }
 
-# The name that compilers have for one of Debian's architectures.
-server_triple() {
-    case $1 in
-        amd64) echo x86_64-unknown-linux-musl ;;
-        arm64) echo aarch64-unknown-linux-musl ;;
-        armhf) echo armv7-unknown-linux-musleabihf ;;
-        *) die "no server of the architecture $1 is known" ;;
-    esac
+# smoke COMMAND...: runs the smoke test that this command is.
+smoke() {
+    expect 0 "$@"
+    # 134: the shell's word for SIGABRT. A crash in the unwinder would show as 139. No dump is wanted of that.
+    (ulimit -c 0 && expect 134 "$@" panic)
 }
 
-# Builds the daemon for servers, as $target-cross/TRIPLE/dist/wgautomesh, and what else is asked for.
-build_server() {
-    # Debian's rustc brings no start files for these; zig does. Tables for unwinding are of no use to a program that aborts
-    # on a panic, and are a tenth of it.
-    RUSTFLAGS="-C force-unwind-tables=no -C link-self-contained=no" debian_zigbuild --quiet --locked --package wgautomesh \
-        --bin wgautomesh --profile dist --target "$1" --target-dir "$target-cross" \
-        -Z build-std=std,panic_abort -Z build-std-features=optimize_for_size "${@:2}"
+# How apt-get and apt-cache are called.
+apt_options=(-qq -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o APT::Sandbox::User=root)
+
+# An index that cannot be refreshed does not matter as long as the packages can still be had.
+update_index() { apt-get "${apt_options[@]}" update || say "apt-get update failed; trying with the index at hand"; }
+
+# fetch DIRECTORY PACKAGE...: fetches Debian packages of these names and unpacks them there, without installing them.
+fetch() {
+    local packages
+    packages=$(mktemp -d)
+    (cd "$packages" && apt-get "${apt_options[@]}" download "${@:2}" >&2) || die "apt-get could not download ${*:2}"
+    mkdir -p "$1"
+    for file in "$packages"/*.deb; do dpkg -x "$file" "$1"; done
+    rm -rf "$packages"
+}
+
+# libraries_of PACKAGE...: the packages of the libraries that these want, but for the C library, which is the one that
+# our own programs are linked with.
+libraries_of() {
+    apt-cache "${apt_options[@]}" depends --recurse --no-pre-depends --no-recommends --no-suggests --no-conflicts --no-breaks \
+        --no-replaces --no-enhances "$@" | grep '^lib' | grep -v '^libc6'
+}
+
+# copy_modules ROOT TO MODULE...: from a kernel's package that is unpacked in ROOT copies these modules and those that they
+# want, numbered in the order in which they have to be loaded, and prints the kernel's version.
+copy_modules() {
+    local root=$1 to=$2 versions version number=0 path file module
+    shift 2
+    # From Debian 13 on everything sits below usr.
+    mapfile -t versions < <(cd "$root" && ls -d lib/modules/* usr/lib/modules/* 2>/dev/null)
+    [ "${#versions[@]}" -eq 1 ] || die "no modules in $root"
+    version=$(basename "${versions[0]}")
+    [ -d "$root/lib/modules" ] || ln -s ../usr/lib/modules "$root/lib/modules"
+    local PATH=$PATH:/usr/sbin:/sbin
+    depmod --basedir "$root" "$version"
+    while read -r path; do
+        number=$((number + 1))
+        file=$(printf '%s/%02d-%s' "$to" "$number" "$(basename "$path" .xz)")
+        case $path in
+            *.xz) xz --decompress --stdout "$path" >"$file" ;;
+            *) cp "$path" "$file" ;;
+        esac
+    done < <(modprobe --dirname "$root" --set-version "$version" --show-depends --all "$@" |
+        awk '$1 == "insmod" && !seen[$2]++ { print $2 }')
+    for module in "$@"; do
+        ls "$to"/*-"$module".ko >/dev/null || die "no module $module in $root"
+    done
+    echo "$version"
 }
 
 say() { printf '%s\n' "$*"; }

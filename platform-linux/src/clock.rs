@@ -2,24 +2,29 @@
 //!
 //! That clock never runs backwards and, unlike `CLOCK_MONOTONIC`, counts the time a machine was suspended: NAT mappings
 //! and sessions age then too. The wall clock is not read anywhere.
+//!
+//! Whatever takes a time is called by way of the crate libc: rustix 1.1 takes a second of musl's for 64 bits wide on MIPS, where
+//! it is 32, so that the clock is anything and no timer is set. Seconds since the boot fit into either.
+
+// Two calls of the system with a structure each.
+#![allow(unsafe_code)]
 
 use std::{
     io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
 };
 
-use rustix::time::{
-    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime,
-    timerfd_create, timerfd_settime,
-};
+use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
 use wgautomesh_core::Instant;
 
-const ZERO: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+const ZERO: libc::timespec = libc::timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// The time since the machine was booted.
 #[must_use]
 pub fn now() -> Instant {
-    let now = clock_gettime(ClockId::Boottime);
+    let mut now = ZERO;
+    // SAFETY: it writes this structure and nothing else. It fails only for a clock that is not there.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
     let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
     let micros = u64::try_from(now.tv_nsec).unwrap_or(0) / 1_000;
     Instant::from_micros(seconds.saturating_mul(1_000_000).saturating_add(micros))
@@ -48,12 +53,23 @@ impl Alarm {
             Some(at) => {
                 // An all-zero time would disarm the timer.
                 let micros = at.as_micros().max(1);
-                // Both fit: a u64 of microseconds is 2^44 seconds, and the remainder is below 10^9.
-                Timespec { tv_sec: (micros / 1_000_000) as _, tv_nsec: (micros % 1_000_000 * 1_000) as _ }
+                // Both fit where a second has 64 bits: a u64 of microseconds is 2^44 seconds, and the remainder is below 10^9.
+                // Where it has 32, no alarm is later than 68 years after the boot.
+                libc::timespec {
+                    tv_sec: (micros / 1_000_000) as _,
+                    tv_nsec: (micros % 1_000_000 * 1_000) as _,
+                }
             }
         };
-        let time = Itimerspec { it_interval: ZERO, it_value: value };
-        timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &time)?;
+        let time = libc::itimerspec { it_interval: ZERO, it_value: value };
+        let timer = self.timer.as_raw_fd();
+        // SAFETY: it reads this structure, and writes none where the old value goes.
+        let result = unsafe {
+            libc::timerfd_settime(timer, libc::TFD_TIMER_ABSTIME, &raw const time, core::ptr::null_mut())
+        };
+        if result != 0 {
+            return Err(io::Error::last_os_error());
+        }
         self.armed = at;
         Ok(())
     }
@@ -75,10 +91,12 @@ impl AsFd for Alarm {
 
 #[cfg(test)]
 mod tests {
-    use rustix::event::{PollFd, PollFlags, poll};
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use wgautomesh_core::Duration;
 
     use super::*;
+
+    const ZERO: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
     fn readable(alarm: &Alarm, timeout: Option<&Timespec>) -> bool {
         poll(&mut [PollFd::new(alarm, PollFlags::IN)], timeout).expect("poll") == 1

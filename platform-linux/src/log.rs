@@ -6,7 +6,11 @@
 
 use core::fmt::Write as _;
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use std::io::Write as _;
+use std::{
+    fs::File,
+    io::Write as _,
+    os::{fd::AsFd as _, unix::fs::MetadataExt as _},
+};
 
 /// The variable that sets the level: `error`, `warn`, `info` (the default), `debug`, `trace` or `off`.
 pub const LEVEL_VARIABLE: &str = "WGAUTOMESH_LOG";
@@ -50,8 +54,11 @@ fn level_of(setting: &str) -> Option<LevelFilter> {
 fn stderr_is_the_journal() -> bool {
     let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
     // The variable is inherited by whoever is started from a service, so what it says is compared with what is.
-    rustix::fs::fstat(std::io::stderr())
-        .is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
+    // The standard library's: rustix's crashes in a static program for MIPS.
+    let stderr = std::io::stderr().as_fd().try_clone_to_owned().map(File::from);
+    stderr
+        .and_then(|file| file.metadata())
+        .is_ok_and(|stat| stream == format!("{}:{}", stat.dev(), stat.ino()))
 }
 
 #[derive(Clone, Copy)]

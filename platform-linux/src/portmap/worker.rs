@@ -11,7 +11,7 @@ use core::{
 };
 use std::{io, net::UdpSocket, time::Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use socket2::{Domain, Socket, Type};
 
 use super::{
@@ -22,6 +22,7 @@ use super::{
     upnp::{self, Page, Search},
     worse,
 };
+use crate::clock::{self, Alarm};
 
 /// When whoever has not answered is not waited for any more, if another one has.
 const PATIENCE: Duration = Duration::from_millis(700);
@@ -117,6 +118,8 @@ impl Work for System {
 
 /// Asks by UDP, until all have answered or have had their time.
 fn ask(families: &mut [Family<'_>], start: Instant) {
+    // A file for the time, as rustix's own time-out is not what it is told on 32-bit MIPS: see `clock`.
+    let Ok(mut alarm) = Alarm::new() else { return };
     loop {
         let elapsed = start.elapsed();
         if elapsed >= SILENCE || families.iter().all(|family| family.is_done(elapsed)) {
@@ -144,8 +147,12 @@ fn ask(families: &mut [Family<'_>], start: Instant) {
         });
         let mut files: Vec<_> = sockets.map(|socket| PollFd::new(socket, PollFlags::IN)).collect();
         let wait = due.saturating_sub(start.elapsed()).max(Duration::from_millis(1));
-        let wait = Timespec { tv_sec: wait.as_secs() as _, tv_nsec: wait.subsec_nanos() as _ };
-        let _ = poll(&mut files, Some(&wait));
+        let wait = wgautomesh_core::Duration::from_micros(wait.as_micros() as u64);
+        if alarm.set(Some(clock::now().saturating_add(wait))).is_err() {
+            return;
+        }
+        files.push(PollFd::new(&alarm, PollFlags::IN));
+        let _ = poll(&mut files, None);
         for family in families.iter_mut() {
             if let Ok(asking) = &mut family.asking {
                 asking.receive();

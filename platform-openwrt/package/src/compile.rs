@@ -2,7 +2,9 @@
 //! linker and C library for all of them.
 
 use std::{
-    env, fs,
+    env,
+    ffi::{OsStr, OsString},
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -21,24 +23,39 @@ const INSTALLED: &str = "wgautomesh-ci/tools";
 
 /// Builds, with UPnP or without, and gives the program's bytes.
 pub(crate) fn compile(arch: &Arch, workspace: &Path, upnp: bool) -> Result<Vec<u8>, Error> {
+    let features = if upnp { "wgautomesh/upnp" } else { "" };
+    let words = ["zigbuild", "--locked", "--package", PACKAGE, "--bin", PACKAGE, "--features", features];
+    cargo(
+        arch,
+        workspace,
+        &words.iter().chain(&["--profile", PROFILE]).map(OsString::from).collect::<Vec<_>>(),
+    )?;
+    let program = target_dir(workspace).join(arch.triple).join(PROFILE).join(PACKAGE);
+    fs::read(&program).at(&program)
+}
+
+/// Runs cargo-zigbuild with these words, of which the first is its command: with the compiler, the standard library and the
+/// flags that the program is built with.
+pub(crate) fn cargo(arch: &Arch, workspace: &Path, words: &[OsString]) -> Result<(), Error> {
     let compiler = Compiler::find()?;
     let zigbuild = Zigbuild::find()?;
-    // Another compiler's than the one that runs us, so a folder of its own.
-    let target_dir = match env::var_os("CARGO_TARGET_DIR") {
-        Some(folder) => PathBuf::from(folder).join("openwrt-build"),
-        None => workspace.join("target/openwrt-build"),
-    };
     println!("{}: building for {} with {}", arch.name, arch.triple, compiler.rustc.display());
 
-    let mut command = Command::new(&zigbuild.program);
-    command
+    let (command, rest) = words.split_first().ok_or(Error::Program(
+        zigbuild.program.clone(),
+        "which of its commands? `zigbuild`, for example".into(),
+    ))?;
+    let library = if catches_panics(command) { "std" } else { "std,panic_abort" };
+    let mut cargo = Command::new(&zigbuild.program);
+    cargo
         .current_dir(workspace)
-        .args(["zigbuild", "--locked", "--package", PACKAGE, "--bin", PACKAGE])
-        .args(["--features", if upnp { "wgautomesh/upnp" } else { "" }])
-        .args(["--profile", PROFILE, "--target", arch.triple, "--target-dir"])
-        .arg(&target_dir)
-        .args(["-Z", "build-std=std,panic_abort", "-Z", "build-std-features=optimize_for_size"])
-        .env("RUSTFLAGS", flags(arch, &compiler))
+        .arg(command)
+        .args(["--target", arch.triple, "--target-dir"])
+        .arg(target_dir(workspace))
+        .arg(format!("-Zbuild-std={library}"))
+        .args(["-Z", "build-std-features=optimize_for_size"])
+        .args(rest)
+        .env("RUSTFLAGS", flags(arch, &compiler, catches_panics(command)))
         // Building a standard library is unstable.
         .env("RUSTC_BOOTSTRAP", "1")
         .env("RUSTC", &compiler.rustc)
@@ -47,15 +64,27 @@ pub(crate) fn compile(arch: &Arch, workspace: &Path, upnp: bool) -> Result<Vec<u
         .env_remove("RUSTUP_TOOLCHAIN")
         .env_remove("LD_LIBRARY_PATH");
     if let Some(zig) = &zigbuild.zig {
-        command.env("CARGO_ZIGBUILD_ZIG_PATH", zig);
+        cargo.env("CARGO_ZIGBUILD_ZIG_PATH", zig);
     }
     let status =
-        command.status().map_err(|error| Error::Program(zigbuild.program.clone(), error.to_string()))?;
+        cargo.status().map_err(|error| Error::Program(zigbuild.program.clone(), error.to_string()))?;
     if !status.success() {
         return Err(Error::Program(zigbuild.program, status.to_string()));
     }
-    let program = target_dir.join(arch.triple).join(PROFILE).join(PACKAGE);
-    fs::read(&program).at(&program)
+    Ok(())
+}
+
+/// Another compiler's than the one that runs us, so a folder of its own.
+fn target_dir(workspace: &Path) -> PathBuf {
+    match env::var_os("CARGO_TARGET_DIR") {
+        Some(folder) => PathBuf::from(folder).join("openwrt-build"),
+        None => workspace.join("target/openwrt-build"),
+    }
+}
+
+/// What runs tests goes on after one of them has panicked.
+fn catches_panics(command: &OsStr) -> bool {
+    command == "test"
 }
 
 /// The standard output of a program.
@@ -68,10 +97,12 @@ pub(crate) fn output(command: &mut Command) -> Result<String, Error> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-fn flags(arch: &Arch, compiler: &Compiler) -> String {
+fn flags(arch: &Arch, compiler: &Compiler, catches_panics: bool) -> String {
     let mut flags = arch.flags.join(" ");
-    // Tables for unwinding are of no use to a program that aborts on a panic, and are a tenth of it.
-    flags.push_str(" -C force-unwind-tables=no");
+    if !catches_panics {
+        // Tables for unwinding are of no use to a program that aborts on a panic, and are a tenth of it.
+        flags.push_str(" -C force-unwind-tables=no");
+    }
     // Messages of panics have paths in them, which are to be the same on every machine. Those of this workspace are relative.
     let home = env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| env::home_dir().map(|home| home.join(".cargo")));

@@ -18,6 +18,7 @@ mod error;
 mod feed;
 mod ipk;
 mod package;
+mod sizes;
 mod strip;
 mod tree;
 mod usign;
@@ -32,11 +33,13 @@ use std::{
 use arch::Arch;
 use error::{Context as _, Error};
 use package::{Package, Release};
+use sizes::Sizes;
 
 const USAGE: &str = "\
 Builds the packages of wgautomesh for OpenWrt, and a feed of them.
 
 Usage: openwrt-package --arch ARCH|all [OPTIONS]
+       openwrt-package --arch ARCH|all --cargo COMMAND...
 
   --arch ARCH      mipsel_24kc, for example; may be repeated; all: every one
                    (opkg print-architecture, on a router, says which it wants)
@@ -49,6 +52,8 @@ Usage: openwrt-package --arch ARCH|all [OPTIONS]
   --no-upnp        build a smaller program, which asks gateways for port
                    mappings by PCP and NAT-PMP only
   --source DIR     what else is packed [default: platform-openwrt]
+  --cargo COMMAND  pack nothing: run this command of cargo-zigbuild, with
+                   all words that follow, as if it were to build the program
   -h, --help       print this
 
 Environment:
@@ -67,6 +72,7 @@ struct Options {
     binary: Option<PathBuf>,
     upnp: bool,
     source: PathBuf,
+    cargo: Option<Vec<OsString>>,
 }
 
 fn main() -> ExitCode {
@@ -105,6 +111,7 @@ fn parse(
         binary: None,
         upnp: true,
         source: workspace().join("platform-openwrt"),
+        cargo: None,
     };
     let mut parser = lexopt::Parser::from_iter(args);
     while let Some(arg) = parser.next()? {
@@ -125,6 +132,11 @@ fn parse(
             Long("binary") => options.binary = Some(parser.value()?.into()),
             Long("no-upnp") => options.upnp = false,
             Long("source") => options.source = parser.value()?.into(),
+            Long("cargo") => {
+                let mut words = vec![parser.value()?];
+                words.extend(parser.raw_args()?);
+                options.cargo = Some(words);
+            }
             other => return Err(other.unexpected()),
         }
     }
@@ -138,6 +150,9 @@ fn parse(
 }
 
 fn run(options: &Options) -> Result<(), Error> {
+    if let Some(words) = &options.cargo {
+        return options.arches.iter().try_for_each(|arch| compile::cargo(arch, workspace(), words));
+    }
     // What can be wrong with them is known before a long build.
     let keys = feed::Keys {
         usign: options.key.as_deref().map(usign::SecretKey::read).transpose()?,
@@ -149,6 +164,7 @@ fn run(options: &Options) -> Result<(), Error> {
         println!("luci-app-wgautomesh: skipped, there is no {}", options.source.join("luci").display());
     }
 
+    let mut sizes = Sizes::default();
     for arch in &options.arches {
         let program = match &options.binary {
             Some(path) => fs::read(path).at(path)?,
@@ -164,25 +180,33 @@ fn run(options: &Options) -> Result<(), Error> {
         let daemon = package::daemon(&options.source.join("files"), program, arch.name, release)?;
         let mut index = feed::Index::default();
         for package in [Some(&daemon), luci.as_ref()].into_iter().flatten() {
-            add(package, &folder, &mut index)?;
+            sizes.add(add(package, &folder, &mut index)?);
         }
         index.write(&folder, &keys)?;
     }
+    print!("{sizes}");
     Ok(())
 }
 
-/// Writes a package into the folder of a feed, in both formats, and its entries into the feed's indexes.
-fn add(package: &Package, folder: &Path, index: &mut feed::Index) -> Result<(), Error> {
+/// Writes a package into the folder of a feed, in both formats, and its entries into the feed's indexes. Gives its sizes.
+fn add(package: &Package, folder: &Path, index: &mut feed::Index) -> Result<sizes::Row, Error> {
     let ipk = ipk::build(package)?;
     let apk = apk::build(package)?;
     for (name, bytes) in [(&ipk.file_name, &ipk.bytes), (&apk.file_name, &apk.bytes)] {
         let path = folder.join(name);
         fs::write(&path, bytes).at(&path)?;
-        println!("{}: {} bytes, installed {}", path.display(), bytes.len(), package.tree.size());
+        println!("{}", path.display());
     }
+    let row = sizes::Row {
+        package: package.name,
+        arch: package.arch,
+        ipk: ipk.bytes.len(),
+        apk: apk.bytes.len(),
+        installed: package.tree.size(),
+    };
     index.add_ipk(&ipk);
     index.add_apk(apk);
-    Ok(())
+    Ok(row)
 }
 
 /// The folder of the workspace that this program was built from.

@@ -280,6 +280,90 @@ fn signify_accepts_the_signature_and_no_other_index() {
 }
 
 #[test]
+fn the_sizes_are_shown() {
+    let folder = Folder::new("sizes");
+    let program = folder.write("program", PROGRAM);
+    let mut command = packager();
+    command
+        .args(["--arch", "mips_24kc", "--binary"])
+        .arg(&program)
+        .arg("--out")
+        .arg(folder.path().join("out"));
+    let said = stdout(command.arg("--source").arg(source(&folder, true)));
+    let feed = folder.path().join("out/mips_24kc");
+    let size = |name: &str| fs::metadata(feed.join(name)).unwrap().len().to_string();
+    for (package, arch) in [("wgautomesh", "mips_24kc"), ("luci-app-wgautomesh", "all")] {
+        let row: Vec<&str> = said
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>())
+            .find(|words| words.starts_with(&[package, arch]))
+            .unwrap();
+        let version = env!("CARGO_PKG_VERSION");
+        assert_eq!(row[2], size(&format!("{package}_{version}-r1_{arch}.ipk")));
+        assert_eq!(row[3], size(&format!("{package}-{version}-r1.apk")));
+        let ipk = feed.join(format!("{package}_{version}-r1_{arch}.ipk"));
+        let mut unpack = Command::new("sh");
+        unpack.args(["-c", "tar -xzOf \"$1\" ./data.tar.gz | tar -xzOf - | wc -c", "sh"]).arg(ipk);
+        assert_eq!(row[4], stdout(&mut unpack).trim());
+    }
+}
+
+/// Whatever is built for an architecture is built as the program is. Stands in for the compiler and for cargo-zigbuild.
+#[test]
+fn other_things_can_be_built_as_the_program_is() {
+    let folder = Folder::new("cargo");
+    let sysroot = folder.path().join("sysroot");
+    folder.write("sysroot/lib/rustlib/src/rust/library/std/Cargo.toml", "");
+    folder.write("cargo", "");
+    // Installed by another process: a descriptor for writing, inherited for a moment by what other tests start, would make
+    // it "busy".
+    let program = |name: &str, script: String| {
+        let written = folder.write(&format!("{name}.sh"), script);
+        let path = folder.path().join(name);
+        stdout(Command::new("install").args(["-m", "755"]).arg(written).arg(&path));
+        path
+    };
+    let rustc = program("rustc", format!("#!/bin/sh\necho '{}'\n", sysroot.display()));
+    let zigbuild = "#!/bin/sh\necho \"$@\" \"[$RUSTFLAGS]\"\ncase \" $* \" in *' fail '*) exit 7 ;; esac\n";
+    let zigbuild = program("cargo-zigbuild", zigbuild.into());
+    let cargo = |arguments: &[&str]| {
+        let mut command = packager();
+        command.args(arguments).env("RUSTC", &rustc).env("CARGO_ZIGBUILD", &zigbuild);
+        command.env("CARGO_HOME", "/home").env("CARGO_TARGET_DIR", "/target");
+        command
+    };
+    let remap = format!(
+        "--remap-path-prefix=/home=cargo --remap-path-prefix={}/lib/rustlib/src/rust=std",
+        sysroot.display()
+    );
+    let built = |arguments: &[&str]| stdout(&mut cargo(arguments));
+    assert_eq!(
+        built(&["--arch", "mips_24kc", "--cargo", "zigbuild", "--package", "other"]),
+        format!(
+            "mips_24kc: building for mips-unknown-linux-musl with {}\nzigbuild --target mips-unknown-linux-musl \
+             --target-dir /target/openwrt-build -Zbuild-std=std,panic_abort -Z build-std-features=optimize_for_size \
+             --package other [-C relocation-model=static -C force-unwind-tables=no {remap}]\n",
+            rustc.display()
+        )
+    );
+    // Those who test catch panics.
+    let tested = built(&["--arch", "mips_24kc", "--cargo", "test", "--", "--skip", "x"]);
+    assert!(
+        tested.contains(" -Zbuild-std=std -Z build-std-features=optimize_for_size -- --skip x "),
+        "{tested}"
+    );
+    assert!(tested.contains(&format!("[-C relocation-model=static {remap}]")), "{tested}");
+    // For each of them, and a failure is one.
+    let all = built(&["--arch", "x86_64", "--arch", "arm_cortex-a9", "--cargo", "zigbuild"]);
+    assert_eq!(all.matches("[-C link-self-contained=no ").count(), 2, "{all}");
+    assert_eq!(
+        finished(&mut cargo(&["--arch", "x86_64", "--cargo", "zigbuild", "fail"])).status.code(),
+        Some(1)
+    );
+    assert_eq!(finished(&mut cargo(&["--arch", "x86_64", "--cargo"])).status.code(), Some(2));
+}
+
+#[test]
 fn what_cannot_be_is_refused_in_words() {
     let folder = Folder::new("refused");
     let program = folder.write("program", PROGRAM);
