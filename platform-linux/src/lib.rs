@@ -11,6 +11,8 @@ mod errands;
 pub mod import;
 pub mod log;
 pub mod net;
+#[cfg_attr(not(feature = "systemd"), path = "notify/absent.rs")]
+mod notify;
 #[cfg_attr(not(feature = "portmap"), path = "portmap/absent.rs")]
 pub mod portmap;
 pub mod resolve;
