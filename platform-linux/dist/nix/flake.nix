@@ -1,3 +1,4 @@
+# As an input: `inputs.wgautomesh.url = "git+https://…?dir=platform-linux/dist/nix";`
 {
   description = "Turns existing WireGuard interfaces into a full mesh, with no server";
 
@@ -11,8 +12,8 @@
     in
     {
       packages = forEach (pkgs: {
-        default = pkgs.callPackage ./platform-linux/dist/nix/package.nix { };
+        default = pkgs.callPackage ./package.nix { };
       });
-      nixosModules.default = ./platform-linux/dist/nix/module.nix;
+      nixosModules.default = ./module.nix;
     };
 }
