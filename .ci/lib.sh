@@ -32,6 +32,8 @@ zigbuild_version=0.24.0
 defmt_print_version=1.2.0
 # Runs the fuzz targets.
 cargo_fuzz_version=0.13.2
+# Makes the package for Debian.
+cargo_deb_version=3.8.0
 # Its sources are on PyPI. It reads the packages of apk-tools, which is in no registry at hand, and shares no code with that.
 solv_version=0.7.39.post1
 tools=$cache/tools/zig-$zig_version-zigbuild-$zigbuild_version

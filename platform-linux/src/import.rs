@@ -244,22 +244,34 @@ fn write(interface: &InterfaceName, peers: &[Peer]) -> String {
     let mut names: Vec<&str> = Vec::new();
     for peer in peers {
         let (Some(key), Some(address)) = (&peer.key, &peer.address) else { continue };
-        // Writing to a string cannot fail.
-        let _ = write!(text, "\n[[peers]]\npubkey = \"{}\"\naddress = \"{}\"\n", key.value, address.value);
-        if let Some(endpoint) = &peer.endpoint {
-            let _ = writeln!(text, "endpoint = \"{endpoint}\"");
-        }
         // Two of one name would be told apart by nobody.
-        if let Some(name) = peer.name.as_ref().map(PeerName::as_str).filter(|name| !names.contains(name)) {
-            names.push(name);
-            let _ = writeln!(text, "name = {}", in_quotes(name));
-        }
+        let name = peer.name.as_ref().map(PeerName::as_str).filter(|name| !names.contains(name));
+        names.extend(name);
+        write_peer(&mut text, &key.value, address.value, peer.endpoint.as_ref(), name);
     }
     text
 }
 
+/// The section for one peer.
+pub(crate) fn write_peer(
+    text: &mut String,
+    key: &PublicKey,
+    address: IpAddr,
+    endpoint: Option<&Endpoint>,
+    name: Option<&str>,
+) {
+    // Writing to a string cannot fail.
+    let _ = write!(text, "\n[[peers]]\npubkey = \"{key}\"\naddress = \"{address}\"\n");
+    if let Some(endpoint) = endpoint {
+        let _ = writeln!(text, "endpoint = \"{endpoint}\"");
+    }
+    if let Some(name) = name {
+        let _ = writeln!(text, "name = {}", in_quotes(name));
+    }
+}
+
 /// A string of TOML.
-fn in_quotes(text: &str) -> String {
+pub(crate) fn in_quotes(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 

@@ -7,9 +7,12 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
+mod errands;
 pub mod import;
 pub mod log;
 pub mod net;
+#[cfg_attr(not(feature = "systemd"), path = "notify/absent.rs")]
+mod notify;
 #[cfg_attr(not(feature = "portmap"), path = "portmap/absent.rs")]
 pub mod portmap;
 pub mod resolve;

@@ -13,16 +13,11 @@
 //! business: it gets all of them.
 
 use core::net::SocketAddr;
-use std::{
-    io,
-    net::ToSocketAddrs,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::{Arc, mpsc},
-    thread,
-};
+use std::{io, net::ToSocketAddrs, os::fd::BorrowedFd, sync::Arc};
 
-use rustix::event::{EventfdFlags, eventfd};
 use wgautomesh_core::{Duration, Instant, PublicKey};
+
+use crate::errands::Errands;
 
 /// Look-ups under way at the same time. One whose servers are dead cannot be called off and keeps its place for as long
 /// as the system's resolver tries, up to ten seconds for each server unless it is set otherwise. So there are as many as most
@@ -71,9 +66,7 @@ pub struct Resolver {
     entries: Vec<Entry>,
     running: usize,
     look_up: Arc<LookUp>,
-    answers: mpsc::Receiver<Answer>,
-    sender: mpsc::Sender<Answer>,
-    wake: Arc<OwnedFd>,
+    errands: Errands<Answer>,
 }
 
 struct Entry {
@@ -109,7 +102,6 @@ impl Resolver {
         names: impl IntoIterator<Item = Name>,
         look_up: Arc<LookUp>,
     ) -> io::Result<Self> {
-        let (sender, answers) = mpsc::channel();
         let entry = |name| Entry {
             name,
             state: State::Due(now),
@@ -122,16 +114,14 @@ impl Resolver {
             entries: names.into_iter().map(entry).collect(),
             running: 0,
             look_up,
-            answers,
-            sender,
-            wake: Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?),
+            errands: Errands::new()?,
         })
     }
 
     /// Readable when there are answers.
     #[must_use]
     pub fn fd(&self) -> BorrowedFd<'_> {
-        self.wake.as_fd()
+        self.errands.fd()
     }
 
     /// When [`Self::handle`] is to be called at the latest.
@@ -161,9 +151,7 @@ impl Resolver {
     /// Takes what was answered, handing over all addresses of each peer where they are not those of the last time, and
     /// begins what is due.
     pub fn handle(&mut self, now: Instant, mut found: impl FnMut(&PublicKey, &[SocketAddr])) {
-        // Before the answers are taken, so that none is missed. Not readable is no error.
-        let _ = rustix::io::read(&*self.wake, &mut [0u8; 8]);
-        while let Ok(Answer { entry, result }) = self.answers.try_recv() {
+        for Answer { entry, result } in self.errands.take() {
             self.running = self.running.saturating_sub(1);
             if let Some(entry) = self.entries.get_mut(entry)
                 && entry.take(now, result)
@@ -179,7 +167,7 @@ impl Resolver {
             let next = due.filter(|(due, ..)| *due <= now).min_by_key(|&(due, index, _)| (due, index));
             let Some((_, index, entry)) = next else { return };
             entry.asked_at = Some(now);
-            match ask(index, &entry.name, &self.look_up, &self.sender, &self.wake) {
+            match ask(index, &entry.name, &self.look_up, &self.errands) {
                 Ok(()) => {
                     entry.state = State::Asked;
                     self.running += 1;
@@ -250,29 +238,14 @@ fn alternate(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     all
 }
 
-fn ask(
-    entry: usize,
-    name: &Name,
-    look_up: &Arc<LookUp>,
-    sender: &mpsc::Sender<Answer>,
-    wake: &Arc<OwnedFd>,
-) -> io::Result<()> {
+fn ask(entry: usize, name: &Name, look_up: &Arc<LookUp>, errands: &Errands<Answer>) -> io::Result<()> {
     let (name, look_up) = (name.clone(), Arc::clone(look_up));
-    let (sender, wake) = (sender.clone(), Arc::clone(wake));
-    let work = move || {
-        let result = look_up(&name.host, name.port);
-        // Whoever does not wait any more has ended.
-        if sender.send(Answer { entry, result }).is_ok() {
-            let _ = rustix::io::write(&*wake, &1u64.to_ne_bytes());
-        }
-    };
-    thread::Builder::new().name("look-up".into()).stack_size(STACK).spawn(work)?;
-    Ok(())
+    errands.begin("look-up", STACK, move || Answer { entry, result: look_up(&name.host, name.port) })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::{Mutex, mpsc};
 
     use rustix::event::{PollFd, PollFlags};
 

@@ -1,5 +1,7 @@
 //! The binary as a user meets it: output streams, exit statuses, and `status` against a real control socket.
 
+#[cfg(feature = "systemd")]
+mod manager;
 mod serving;
 
 use serving::{Directory, TABLE, while_serving};
@@ -28,6 +30,7 @@ fn help_and_version_need_nothing() {
         (&["--help"][..], "wgautomesh connects the peers"),
         (&["run", "--help"], "Meshes the interface"),
         (&["check", "-h"], "Says everything"),
+        (&["init", "--help"], "Writes a configuration"),
         (&["import", "--help"], "Prints the configuration"),
         (&["genkey", "--help"], "Prints a new random"),
         (&["status", "--help"], "Shows a running wgautomesh"),
@@ -228,4 +231,102 @@ fn a_wg_quick_file_is_imported_without_its_secrets() {
     assert!(!said.contains(secret));
     assert_eq!(wgautomesh(&["import"]).output().unwrap().status.code(), Some(2));
     assert_eq!(wgautomesh(&["import", "/nonexistent"]).output().unwrap().status.code(), Some(1));
+}
+
+#[test]
+fn init_writes_what_check_accepts_and_nobody_else_reads() {
+    let directory = Directory::new();
+    let init = |arguments: &[&str]| {
+        let all: Vec<&str> = ["init"].iter().chain(arguments).copied().collect();
+        wgautomesh(&all).current_dir(&directory.0).output().unwrap()
+    };
+    let file = directory.0.join("mesh.toml");
+    let output = init(&["mesh.toml"]);
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+    assert!(text(&output.stdout).starts_with("mesh.toml: written, with a new secret and no peers yet.\n"));
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o600);
+    let checked = wgautomesh(&["check", "mesh.toml"]).current_dir(&directory.0).output().unwrap();
+    assert_eq!(checked.status.code(), Some(0), "{}", text(&checked.stderr));
+    assert!(text(&checked.stderr).contains("there is no peer"), "{}", text(&checked.stderr));
+
+    // The secret is new each time, and is not shown.
+    let secret = |file: &Path| {
+        let text = fs::read_to_string(file).unwrap();
+        let line = text.lines().find(|line| line.starts_with("gossip_secret = ")).unwrap();
+        line.trim_start_matches("gossip_secret = ").to_owned()
+    };
+    assert_eq!(secret(&file).len(), 46);
+    assert!(!text(&output.stdout).contains(secret(&file).trim_matches('"')));
+    assert_eq!(init(&["other.toml"]).status.code(), Some(0));
+    assert_ne!(secret(&file), secret(&directory.0.join("other.toml")));
+}
+
+#[test]
+fn init_touches_nothing_that_is_there() {
+    let directory = Directory::new();
+    let inside = |name: &str| directory.0.join(name);
+    fs::write(inside("mesh.toml"), "as it was").unwrap();
+    std::os::unix::fs::symlink("nowhere", inside("link.toml")).unwrap();
+    let refused = |arguments: &[&str], complaint: &str| {
+        let output = wgautomesh(arguments).current_dir(&directory.0).output().unwrap();
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), ""), "{arguments:?}");
+        assert_eq!(text(&output.stderr), format!("wgautomesh: {complaint}\n"), "{arguments:?}");
+    };
+    for name in ["mesh.toml", "link.toml"] {
+        let complaint =
+            format!("{name} is there already, and stays as it is; move it away, or name another file");
+        refused(&["init", name], &complaint);
+    }
+    assert_eq!(fs::read_to_string(inside("mesh.toml")).unwrap(), "as it was");
+    let no_folder = "no/mesh.toml: cannot be written: No such file or directory (os error 2)";
+    refused(&["init", "no/mesh.toml"], no_folder);
+    refused(&["init", "--interface", "wg-not-there", "new.toml"], "wg-not-there: there is no such interface");
+    let mut left: Vec<_> = fs::read_dir(&directory.0)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    left.sort();
+    assert_eq!(left, ["link.toml", "mesh.toml"]);
+}
+
+/// As under a unit with `LoadCredential=`: the daemon's user may not read the files themselves.
+#[test]
+fn a_credential_is_read_in_place_of_the_file_that_it_is_called_after() {
+    let directory = Directory::new();
+    let credentials = directory.0.join("credentials");
+    fs::create_dir(&credentials).unwrap();
+    let config =
+        "interface = \"wg0\"\ngossip_secret_file = \"etc/mesh.secret\"\npeers_from_interface = true\n";
+    fs::write(credentials.join("mesh.toml"), config).unwrap();
+    fs::write(credentials.join("mesh.secret"), "0123456789abcdef").unwrap();
+    // The mask of the ACL that systemd sets.
+    for name in ["mesh.toml", "mesh.secret"] {
+        fs::set_permissions(credentials.join(name), Permissions::from_mode(0o440)).unwrap();
+    }
+    let check = |file: &str| {
+        let mut command = wgautomesh(&["check", file]);
+        command.current_dir(&directory.0).env("CREDENTIALS_DIRECTORY", &credentials);
+        let output = command.output().unwrap();
+        (output.status.code(), text(&output.stdout).to_owned() + text(&output.stderr))
+    };
+    let good = |file: &str| {
+        let gist =
+            "good: interface wg0, gossip port 1666, 0 peers, 0 with an endpoint, and those of the interface";
+        (Some(0), format!("{file}: {gist}\n"))
+    };
+    assert_eq!(check("etc/mesh.toml"), good("etc/mesh.toml"));
+    assert_eq!(check("credentials/mesh.toml").0, Some(0));
+
+    // What is not there is not made up, and a line end alone stands for none.
+    fs::create_dir(directory.0.join("etc")).unwrap();
+    let secret = directory.0.join("etc/mesh.secret");
+    fs::write(&secret, "fedcba9876543210").unwrap();
+    fs::set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
+    fs::set_permissions(credentials.join("mesh.secret"), Permissions::from_mode(0o600)).unwrap();
+    fs::write(credentials.join("mesh.secret"), "\n").unwrap();
+    assert_eq!(check("etc/mesh.toml"), good("etc/mesh.toml"));
+    fs::remove_file(secret).unwrap();
+    let (code, said) = check("etc/mesh.toml");
+    assert_eq!(code, Some(1));
+    assert!(said.contains("\"etc/mesh.secret\" cannot be read: there is no such file"), "{said}");
 }

@@ -2,8 +2,7 @@
 
 use super::{FAILED, complain, lines};
 use crate::config::{Config, InterfaceName, Report};
-use crate::control::status::Status;
-use crate::control::{FetchError, Request, VERSION, directory, fetch, render};
+use crate::control::{FetchError, Request, directory, fetch};
 use core::time::Duration;
 use std::process::ExitCode;
 use wgautomesh_core::Mesh;
@@ -23,30 +22,20 @@ pub fn mesh<const PEERS: usize>(config: &Config, report: &Report, mesh: &mut Mes
     }
 }
 
-/// Asks the daemon of an interface for its status: the JSON document. `start` is the command that starts one.
+/// Asks the daemon of an interface for its status: the JSON document, or a table for people. `start` is the command that
+/// starts one.
 ///
 /// # Errors
 /// What to complain of.
-pub fn ask(interface: &InterfaceName, start: &str) -> Result<String, String> {
-    fetch(&directory(), interface, Request::Status, PATIENCE).map_err(|error| {
+pub fn ask(interface: &InterfaceName, json: bool, start: &str) -> Result<String, String> {
+    let request = if json { Request::Status } else { Request::Table };
+    fetch(&directory(), interface, request, PATIENCE).map_err(|error| {
         let advice = match error {
             FetchError::NotRunning(_) => format!("\nIs it running? `{start}` starts it."),
             FetchError::NotAllowed(_) => "\nTry again as root.".into(),
+            FetchError::Refused(_) => "\nIt is of another version than this command.".into(),
             _ => String::new(),
         };
         format!("wgautomesh: {interface}: {error}{advice}\n")
     })
-}
-
-/// The table for what [`ask`] got.
-///
-/// # Errors
-/// What to complain of.
-pub fn table(interface: &InterfaceName, answer: &str) -> Result<String, String> {
-    match serde_json::from_str::<Status>(answer) {
-        Ok(status) if status.version == VERSION => Ok(render::table(&status)),
-        _ => Err(format!(
-            "wgautomesh: {interface}: the daemon is of another version than this command; try --json\n"
-        )),
-    }
 }

@@ -5,18 +5,34 @@ use base64ct::{Base64, Encoding as _};
 use std::process::ExitCode;
 use zeroize::Zeroizing;
 
-/// Prints the base64 of 32 random bytes: a secret that nobody can guess and that survives any editor and any shell.
+/// A secret as text: the base64 of 32 random bytes, which nobody can guess and which survives any editor and any shell.
+const LENGTH: usize = 44;
+
+/// Prints a new secret.
 pub fn genkey() -> ExitCode {
+    match new_secret() {
+        Ok(secret) => {
+            let mut line = Zeroizing::new(String::with_capacity(LENGTH + 1));
+            line.push_str(&secret);
+            line.push('\n');
+            print(&line)
+        }
+        Err(complaint) => {
+            complain(&complaint);
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// A new secret.
+///
+/// # Errors
+/// What to complain of, where the system gives no random numbers.
+pub(super) fn new_secret() -> Result<Zeroizing<String>, String> {
     let mut bytes = Zeroizing::new([0; 32]);
-    if let Err(error) = getrandom::fill(bytes.as_mut_slice()) {
-        complain(&format!("wgautomesh: the system gives no random numbers: {error}\n"));
-        return ExitCode::from(FAILED);
-    }
-    let mut text = Zeroizing::new([b'\n'; 45]);
-    // 32 bytes are 44 characters of padded base64, which leaves the line end in the last place.
-    let fits = Base64::encode(bytes.as_slice(), text.as_mut_slice()).is_ok();
-    match core::str::from_utf8(text.as_slice()) {
-        Ok(line) if fits => print(line),
-        _ => ExitCode::from(FAILED),
-    }
+    getrandom::fill(bytes.as_mut_slice())
+        .map_err(|error| format!("wgautomesh: the system gives no random numbers: {error}\n"))?;
+    let mut text = Zeroizing::new([0; LENGTH]);
+    let text = Base64::encode(bytes.as_slice(), text.as_mut_slice()).expect("32 bytes are 44 characters");
+    Ok(Zeroizing::new(text.to_owned()))
 }

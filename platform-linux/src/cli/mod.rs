@@ -8,10 +8,10 @@ mod output;
 mod toml;
 mod usage;
 
-pub use daemon::{ask, mesh, table};
+pub use daemon::{ask, mesh};
 pub use findings::{gist, lines};
 pub use genkey::genkey;
 pub use output::{FAILED, USAGE, complain, print, show};
 #[cfg(feature = "toml")]
-pub use toml::main;
+pub use toml::{help, main};
 pub use usage::{Usage, complain_of, interface};

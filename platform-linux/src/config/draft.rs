@@ -9,10 +9,8 @@ use super::secret::{Secret, read_secret_file};
 use super::syntax::{Key, Syntax};
 use super::values::{InterfaceName, InterfacePattern, PeerName, StateCommit, short_key};
 use super::{Config, Endpoint, GOSSIP_PORT, LanConfig, Peer};
-use core::hash::Hash;
 use core::net::IpAddr;
 use core::num::NonZeroU16;
-use std::collections::HashMap;
 use std::path::PathBuf;
 use wgautomesh_core::{PublicKey, limits::MAX_CONFIGURED_ENDPOINTS};
 
@@ -374,16 +372,16 @@ impl Draft {
                 Fault::new(what, "keep those that are the most likely to work"),
             );
         }
-        let inside: HashMap<IpAddr, Position> =
-            self.peers.iter().filter_map(|peer| peer.address.given()).map(|a| (a.value, a.at)).collect();
+        let inside: Vec<&Located<IpAddr>> =
+            self.peers.iter().filter_map(|peer| peer.address.given()).collect();
         for Located { value: endpoint, at } in all() {
             if let Some(caution) = endpoint.caution() {
                 report.warn(*at, key, caution);
             }
             if let Endpoint::Address(address) = endpoint
-                && let Some(peer) = inside.get(&address.ip())
+                && let Some(peer) = inside.iter().find(|peer| peer.value == address.ip())
             {
-                let peer = report.place(*peer, *at);
+                let peer = report.place(peer.at, *at);
                 let what = format!(
                     "\"{endpoint}\" is inside the mesh (the address of the peer at {peer}): the tunnel would be sent \
                      into itself"
@@ -400,17 +398,15 @@ impl Draft {
 }
 
 /// Values given more than once: where again, where first, and the value.
-fn repeated<'a, T: Eq + Hash>(
-    values: impl Iterator<Item = &'a Located<T>>,
-) -> Vec<(Position, Position, &'a T)> {
-    let mut first: HashMap<&T, Position> = HashMap::new();
+///
+/// They are looked for one by one: a thousand peers are few, and a hash map of each kind of value is 2 kB on a router.
+fn repeated<'a, T: Eq>(values: impl Iterator<Item = &'a Located<T>>) -> Vec<(Position, Position, &'a T)> {
+    let mut first: Vec<&Located<T>> = Vec::new();
     let mut again = Vec::new();
-    for Located { value, at } in values {
-        match first.get(value) {
-            Some(&before) => again.push((*at, before, value)),
-            None => {
-                first.insert(value, *at);
-            }
+    for located in values {
+        match first.iter().find(|before| before.value == located.value) {
+            Some(before) => again.push((located.at, before.at, &located.value)),
+            None => first.push(located),
         }
     }
     again

@@ -33,6 +33,8 @@
 mod draft;
 mod endpoint;
 mod report;
+#[cfg(feature = "toml")]
+mod sample;
 mod secret;
 mod source;
 mod suggest;
@@ -73,6 +75,10 @@ pub mod fuzzing {
 pub use draft::{Draft, Field, PeerDraft};
 pub use endpoint::Endpoint;
 pub use report::{Fault, Finding, Located, Position, Report, Severity, quoted};
+#[cfg(feature = "toml")]
+pub use sample::SAMPLE;
+#[cfg(feature = "toml")]
+pub(crate) use sample::filled;
 pub use secret::{Secret, SecretFile, exposure, read_secret_file};
 pub use source::{Lines, Source, decode, read_source, read_wiped};
 pub use suggest::{meant, nearest};

@@ -80,7 +80,7 @@ pub fn read_secret_file(path: &Path) -> Result<SecretFile, Fault> {
         }
         unreadable(path, &error)
     })?;
-    let exposed = if is_credential(path) { None } else { exposure(path, mode) };
+    let exposed = exposure(path, mode);
     if bytes.len() as u64 > LARGEST_FILE {
         let what = format!(
             "{} is larger than {} KiB: it cannot be a secret",
@@ -114,12 +114,6 @@ pub fn exposure(path: &Path, mode: u32) -> Option<Fault> {
         mode & 0o7777
     );
     Some(Fault::new(what, format!("chmod 600 {}", path.display().to_string().escape_debug())))
-}
-
-/// Whether a file is one that the service manager prepared for us. systemd gives read access by an ACL, whose mask
-/// then shows as the group's bits although the group has no access.
-fn is_credential(path: &Path) -> bool {
-    std::env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|dir| !dir.is_empty() && path.starts_with(dir))
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Fault {

@@ -3,10 +3,12 @@
 use super::report::{Fault, Position, Report, Severity};
 use super::secret::why_unreadable;
 use core::ops::Range;
-use std::fs::File;
+use std::env;
+use std::ffi::OsStr;
+use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 /// The largest file that is read, in bytes: 1024 peers with every key take a quarter of a megabyte.
@@ -16,8 +18,25 @@ const LARGEST_FILE: u64 = 4 * 1024 * 1024;
 pub struct Source {
     /// Its bytes.
     pub bytes: Zeroizing<Vec<u8>>,
-    /// Its mode, for [`exposure`](super::exposure).
+    /// Its mode, for [`exposure`](super::exposure). That of a credential is the owner's only: systemd gives read access by
+    /// an ACL, whose mask shows as the group's bits although the group has no access.
     pub mode: u32,
+}
+
+/// The variable in which systemd names the directory with the files that it has prepared for a service.
+const CREDENTIALS_VARIABLE: &str = "CREDENTIALS_DIRECTORY";
+
+/// What is to be read for `path`: where the service manager has prepared a credential that is called as the file is, that
+/// one. So the unit of a daemon without root's rights can name the files that only root may read, and whoever checks a
+/// configuration as root names the same. A line end alone is what the unit puts in place of a file that is not there.
+fn prepared(path: &Path, credentials: Option<&OsStr>) -> Option<PathBuf> {
+    let directory = Path::new(credentials.filter(|directory| !directory.is_empty())?);
+    if path.starts_with(directory) {
+        return Some(path.to_owned());
+    }
+    let credential = directory.join(path.file_name()?);
+    let there = fs::metadata(&credential).is_ok_and(|metadata| metadata.is_file() && metadata.len() > 1);
+    there.then_some(credential)
 }
 
 /// Reads a file that may hold secrets: of one that has more than `limit` bytes, one byte more than that.
@@ -25,13 +44,15 @@ pub struct Source {
 /// # Errors
 /// The system's.
 pub fn read_wiped(path: &Path, limit: u64) -> io::Result<Source> {
-    let file = File::open(path)?;
+    let credential = prepared(path, env::var_os(CREDENTIALS_VARIABLE).as_deref());
+    let file = File::open(credential.as_deref().unwrap_or(path))?;
     let metadata = file.metadata()?;
+    let mode = if credential.is_some() { metadata.mode() & !0o077 } else { metadata.mode() };
     // Room for all of it from the start: a growing vector would leave copies of a secret behind.
     let size = usize::try_from(metadata.len().min(limit)).unwrap_or(0);
     let mut bytes = Zeroizing::new(Vec::with_capacity(size.max(64 * 1024) + 1));
     file.take(limit + 1).read_to_end(&mut bytes)?;
-    Ok(Source { bytes, mode: metadata.mode() })
+    Ok(Source { bytes, mode })
 }
 
 /// Reads a configuration. `None` where it cannot be read or is too large, which is in `report` then.

@@ -188,7 +188,7 @@ impl Syntax for Toml {
     }
 }
 
-const TOP_KEYS: [&str; 13] = [
+pub(super) const TOP_KEYS: [&str; 13] = [
     "interface",
     "gossip_port",
     "gossip_secret",
@@ -203,7 +203,7 @@ const TOP_KEYS: [&str; 13] = [
     "peers_from_interface",
     "peers",
 ];
-const PEER_KEYS: [&str; 4] = ["pubkey", "address", "endpoint", "name"];
+pub(super) const PEER_KEYS: [&str; 4] = ["pubkey", "address", "endpoint", "name"];
 
 /// What people write from the habit of other tools, and what it is called here.
 const SYNONYMS: [(&str, &str); 16] = [

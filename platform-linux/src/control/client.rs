@@ -1,6 +1,6 @@
 //! The asking end of the control socket.
 
-use super::{Refusal, Request, socket_path};
+use super::{END_OF_TABLE, Request, socket_path};
 use crate::config::InterfaceName;
 use core::fmt;
 use core::time::Duration;
@@ -23,7 +23,7 @@ pub enum FetchError {
     TimedOut,
     /// The daemon hung up without an answer, or with half of one.
     Incomplete,
-    /// The daemon does not know the request: its reason, for people.
+    /// The daemon does not know the request, as one of before may not: its reason.
     Refused(String),
     /// Something else went wrong.
     Io(io::Error),
@@ -59,7 +59,7 @@ impl FetchError {
     }
 }
 
-/// Asks the daemon of `interface` and returns its answer, one line of JSON. Waits up to `patience` for each part of it.
+/// Asks the daemon of `interface` and returns its answer, one line of JSON or a table. Waits up to `patience` for each part of it.
 ///
 /// # Errors
 /// When no daemon answers, or not with what was asked for.
@@ -72,14 +72,24 @@ pub fn fetch(
     let path = socket_path(directory, interface);
     let answer = exchange(&path, request, patience).map_err(|error| FetchError::from_io(error, &path))?;
     // Each document is one line: the end of it tells a whole one from one that was cut off.
-    let text = String::from_utf8(answer).map_err(|_| FetchError::Incomplete)?;
+    let mut text = String::from_utf8(answer).map_err(|_| FetchError::Incomplete)?;
     if !text.ends_with('\n') {
         return Err(FetchError::Incomplete);
     }
-    match serde_json::from_str::<Refusal>(&text) {
-        Ok(refusal) => Err(FetchError::Refused(refusal.error.message)),
-        Err(_) => Ok(text),
+    if let Some(why) = refusal(&text) {
+        return Err(FetchError::Refused(why));
     }
+    if request == Request::Table {
+        let table = text.strip_suffix(END_OF_TABLE).ok_or(FetchError::Incomplete)?;
+        text.truncate(table.len());
+    }
+    Ok(text)
+}
+
+/// Why a request was refused, if the answer is a [`Refusal`](super::Refusal): its reason, as it is spelled in JSON.
+fn refusal(answer: &str) -> Option<String> {
+    let rest = answer.strip_prefix("{\"version\":")?.trim_start_matches(|c: char| c.is_ascii_digit());
+    Some(rest.strip_prefix(",\"error\":")?.trim_end().trim_end_matches('}').to_owned() + "}")
 }
 
 fn exchange(path: &Path, request: Request, patience: Duration) -> io::Result<Vec<u8>> {

@@ -8,7 +8,9 @@
 //! < {"version":1,"node":{...},"peers":[...],"counters":{...}}\n
 //! ```
 //!
-//! A request that is not known is answered with `{"version":1,"error":{"id":"...","message":"..."}}`.
+//! `table` gets the same as a table for people, and a line with a full stop: so a command needs no reader of JSON, which on a
+//! router is 45 kB, and shows all that a newer daemon has to say. A request that is not known is answered with
+//! `{"version":1,"error":{"id":"...","message":"..."}}`.
 //!
 //! [`Server`] is a plain object without a thread for the daemon's loop; it never blocks, whatever a client does.
 //! [`fetch`] is the client's side, which blocks with a time-out. [`status`] has the document, [`render`] makes a table
@@ -55,12 +57,17 @@ pub fn socket_path(directory: &Path, interface: &InterfaceName) -> PathBuf {
     directory.join(format!("{interface}.sock"))
 }
 
+/// Tells a whole table from one that was cut off.
+const END_OF_TABLE: &str = ".\n";
+
 /// What can be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Request {
     /// The whole status: a [`status::Status`].
     Status,
+    /// The status as a table for people: what [`render::table`] makes of it.
+    Table,
 }
 
 impl Request {
@@ -68,6 +75,15 @@ impl Request {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Status => "status",
+            Self::Table => "table",
+        }
+    }
+
+    /// The answer to it.
+    pub fn answer(self, status: &status::Status) -> String {
+        match self {
+            Self::Status => status.to_json(),
+            Self::Table => render::table(status) + END_OF_TABLE,
         }
     }
 
@@ -75,6 +91,7 @@ impl Request {
     pub fn parse(line: &str) -> Option<Self> {
         match line.trim() {
             "status" => Some(Self::Status),
+            "table" => Some(Self::Table),
             _ => None,
         }
     }

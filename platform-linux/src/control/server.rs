@@ -254,7 +254,9 @@ fn ask(
             let text = so_far.get(..end).and_then(|text| core::str::from_utf8(text).ok());
             return Continue(Some(match text.and_then(Request::parse) {
                 Some(request) => answer(request),
-                None => refusal("unknown-request", "this version knows the request \"status\""),
+                None => {
+                    refusal("unknown-request", "this version knows the requests \"status\" and \"table\"")
+                }
             }));
         }
     }

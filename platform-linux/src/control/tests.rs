@@ -328,7 +328,7 @@ impl Drop for Done<'_> {
 }
 
 /// Polls and handles until `done`, which another thread sets; the time passed in stands still.
-fn serve(server: &mut Server, answer: &str, done: &AtomicBool) {
+fn serve(server: &mut Server, answer: impl Fn(Request) -> String, done: &AtomicBool) {
     while !done.load(Ordering::Acquire) {
         let fds: Vec<PollFd<'_>> = server
             .interests()
@@ -342,7 +342,7 @@ fn serve(server: &mut Server, answer: &str, done: &AtomicBool) {
             .collect();
         clock::ready_within(&fds, Duration::from_millis(10));
         drop(fds);
-        server.handle(Instant::from_secs(1), |Request::Status| answer.to_owned());
+        server.handle(Instant::from_secs(1), &answer);
     }
 }
 
@@ -358,17 +358,19 @@ fn asks_and_answers() {
     // Larger than any socket buffer, so that it goes in many pieces.
     let mut large = sample();
     large.node.nat.ipv4 = Some("n".repeat(4_000_000));
-    let (answer, done) = (large.to_json(), AtomicBool::new(false));
+    let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        scope.spawn(|| serve(&mut server, &answer, &done));
+        scope.spawn(|| serve(&mut server, |request| request.answer(&large), &done));
         let _done = Done(&done);
         let said = fetch(&directory.0, &wg0, Request::Status, PATIENCE);
+        let for_people = fetch(&directory.0, &wg0, Request::Table, PATIENCE);
         let other = fetch_line(&directory.0, "stats\n");
         let latin1 = fetch_line(&directory.0, "\u{fc}\n");
         let long = fetch_line(&directory.0, &"x".repeat(1000));
-        assert_eq!(said.unwrap(), answer);
+        assert_eq!(said.unwrap(), large.to_json());
+        assert_eq!(for_people.unwrap(), table(&large));
         let unknown = "{\"version\":1,\"error\":{\"id\":\"unknown-request\",\"message\":\"this version knows the \
-                       request \\\"status\\\"\"}}\n";
+                       requests \\\"status\\\" and \\\"table\\\"\"}}\n";
         assert_eq!(other, unknown);
         assert_eq!(latin1, unknown);
         assert!(long.contains("request-too-long"), "{long}");
@@ -551,26 +553,55 @@ fn the_client_tells_failures_apart() {
     let directory = Directory::new();
     let wg0 = name("wg0");
     let short = core::time::Duration::from_millis(20);
-    let ask = |patience| fetch(&directory.0, &wg0, Request::Status, patience);
-    assert!(matches!(ask(PATIENCE), Err(FetchError::NotRunning(_))));
+    let ask = |request, patience| fetch(&directory.0, &wg0, request, patience);
+    assert!(matches!(ask(Request::Status, PATIENCE), Err(FetchError::NotRunning(_))));
     assert_eq!(running(&directory.0.join("none")).unwrap(), []);
 
     let mut server = Server::bind(&directory.0, &wg0).unwrap();
     // Nobody turns the server.
-    assert!(matches!(ask(short), Err(FetchError::TimedOut)));
+    assert!(matches!(ask(Request::Status, short), Err(FetchError::TimedOut)));
 
-    for (answer, whole) in [("{\"half\"", false), ("", false), ("{}\n", true)] {
+    let (status, table) = (Request::Status, Request::Table);
+    for (request, answer, whole) in [
+        (status, "{\"half\"", None),
+        (status, "", None),
+        (status, "{}\n", Some("{}\n")),
+        (table, "", None),
+        (table, "half", None),
+        (table, "one line\n", None),
+        (table, "one line\n\n", None),
+        (table, "one line\n\nanother.\n.\n", Some("one line\n\nanother.\n")),
+    ] {
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            scope.spawn(|| serve(&mut server, answer, &done));
+            scope.spawn(|| serve(&mut server, |_| answer.to_owned(), &done));
             let _done = Done(&done);
-            let said = ask(PATIENCE);
+            let said = ask(request, PATIENCE);
             match said {
-                Ok(text) => assert!(whole && text == answer),
-                Err(error) => assert!(!whole && matches!(error, FetchError::Incomplete), "{error}"),
+                Ok(text) => assert_eq!(Some(&*text), whole),
+                Err(error) => {
+                    assert!(
+                        whole.is_none() && matches!(error, FetchError::Incomplete),
+                        "{answer:?}: {error}"
+                    );
+                }
             }
         });
     }
+
+    // As a daemon of before answers a request that it does not know.
+    let refusal = "{\"version\":1,\"error\":{\"id\":\"unknown-request\",\"message\":\"a \\\"word\\\"\"}}\n";
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| serve(&mut server, |_| refusal.to_owned(), &done));
+        let _done = Done(&done);
+        match ask(table, PATIENCE) {
+            Err(FetchError::Refused(why)) => {
+                assert_eq!(why, "{\"id\":\"unknown-request\",\"message\":\"a \\\"word\\\"\"}");
+            }
+            other => panic!("{other:?}"),
+        }
+    });
 }
 
 #[test]

@@ -1,21 +1,22 @@
 //! UPnP's internet gateway device: an IPv4 port mapping, or an IPv6 pinhole.
 //!
-//! Where the device is has been found by [`ssdp`](super::ssdp), what it offers is read here; the rest is `igd-next`'s, by
-//! way of the [`guard`](super::guard).
+//! Where the device is has been found by [`ssdp`](super::ssdp), what it offers is read here; the rest is `igd-next`'s, whose
+//! requests a [`Bounded`] exchange carries.
 
 use core::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::{collections::HashMap, time::Instant};
 
 use igd_next::{
-    AddPortError, Gateway, GetExternalIpError, PinholeError, PortMappingProtocol::UDP, RequestError,
+    AddPortError, GetExternalIpError, PinholeError, PortMappingProtocol::UDP, RemovePortError, RequestError,
+    aio::Gateway,
 };
 
 use super::{
     Handle, Mapping, Protocol, Wanted, Why,
     description::{self, Service, Services},
     gateway::Route,
-    guard::{self, Door, guarded},
     http, is_public,
+    provider::{Bounded, carried},
     ssdp::{Page, host_of},
 };
 
@@ -43,24 +44,23 @@ const ARGUMENTS: [(&str, &[&str]); 2] = [
 ];
 
 /// The gateway as `igd-next` is to see it.
-fn gateway(door: Door, kind: &str) -> Gateway {
+fn gateway(route: &Route, service: &Service) -> Gateway<Bounded> {
     let schema =
         ARGUMENTS.map(|(action, names)| (action.into(), names.iter().map(|n| (*n).into()).collect()));
     Gateway {
-        addr: door.address,
+        addr: route.at(service.control.port),
         root_url: "/".into(),
-        ipv6_firewall_control_url: Some(door.path.clone()),
-        control_url: door.path,
+        // Not the gateway's text: where a request goes is the carrier's business.
+        ipv6_firewall_control_url: Some("/".into()),
+        control_url: "/".into(),
         control_schema_url: "/".into(),
         control_schema: HashMap::from(schema),
-        service_type: kind.into(),
+        service_type: service.kind.into(),
+        provider: Bounded,
     }
 }
 
 fn services(route: &Route, page: &Page, deadline: Instant) -> Result<Services, Why> {
-    if guard::is_proxied() {
-        return Err(Why::Local("http_proxy is set, and UPnP's requests would go there: unset it".into()));
-    }
     let address = route.at(page.port);
     let request = format!(
         "GET {} HTTP/1.1\r\nHost: {}\r\nAccept: text/xml\r\nConnection: close\r\n\r\n",
@@ -87,16 +87,9 @@ pub(super) fn map(wanted: &Wanted, route: &Route, page: &Page, deadline: Instant
 }
 
 fn map_by(wanted: &Wanted, route: &Route, service: &Service, deadline: Instant) -> Result<Mapping, Why> {
-    let ask = |question: &mut dyn FnMut(Gateway) -> Result<(), Why>| {
-        guarded(route, &service.control, deadline, |door| question(gateway(door, service.kind)))
-    };
-    let mut address = None;
-    ask(&mut |igd| {
-        address = Some(igd.get_external_ip().map_err(why_no_address)?);
-        Ok(())
-    })?;
-    // There is one, as it was no error.
-    let address = address.unwrap_or(route.source);
+    let igd = gateway(route, service);
+    let address =
+        carried(route, &service.control, deadline, igd.get_external_ip())?.map_err(why_no_address)?;
     if !address.is_ipv4() || !is_public(address) {
         return Err(Why::NotPublic(address));
     }
@@ -105,25 +98,14 @@ fn map_by(wanted: &Wanted, route: &Route, service: &Service, deadline: Instant) 
     let (mut port, mut tries) = (wanted.external_port, 0);
     loop {
         tries += 1;
-        let mut error = None;
-        ask(&mut |igd| {
-            error = igd.add_port(UDP, port, internal, lease, NAME).err();
-            // What the guard knows better comes first.
-            if matches!(error, Some(AddPortError::RequestError(_))) { Err(Why::Late) } else { Ok(()) }
-        })
-        .or_else(|why| match error.take() {
-            Some(AddPortError::RequestError(failed)) => Err(by_request(failed, why)),
-            other => {
-                error = other;
-                Ok(())
-            }
-        })?;
-        match error {
-            None => break,
-            Some(AddPortError::OnlyPermanentLeasesSupported) if lease != 0 => lease = 0,
-            Some(AddPortError::PortInUse) if tries < PORTS && port < u16::MAX => port += 1,
-            Some(AddPortError::SamePortValuesRequired) if port != internal.port() => port = internal.port(),
-            Some(error) => return Err(Why::Refused(short(&error.to_string()))),
+        let request = igd.add_port(UDP, port, internal, lease, NAME);
+        match carried(route, &service.control, deadline, request)? {
+            Ok(()) => break,
+            Err(AddPortError::OnlyPermanentLeasesSupported) if lease != 0 => lease = 0,
+            Err(AddPortError::PortInUse) if tries < PORTS && port < u16::MAX => port += 1,
+            Err(AddPortError::SamePortValuesRequired) if port != internal.port() => port = internal.port(),
+            Err(AddPortError::RequestError(error)) => return Err(by_request(error)),
+            Err(refused) => return Err(Why::Refused(short(&refused.to_string()))),
         }
     }
     Ok(Mapping {
@@ -146,9 +128,9 @@ pub(super) fn open(wanted: &Wanted, route: &Route, page: &Page, deadline: Instan
     let IpAddr::V6(source) = route.source else { return Err(Why::Bad("not IPv6".into())) };
     let client = SocketAddrV6::new(source, wanted.internal_port, 0, 0);
     let lease = wanted.lease.clamp(1, 86_400);
-    let id = guarded(route, &service.control, deadline, |door| {
-        gateway(door, service.kind).add_pinhole(UDP, client, lease).map_err(why_no_pinhole)
-    })?;
+    let igd = gateway(route, &service);
+    let request = igd.add_pinhole(UDP, client, lease);
+    let id = carried(route, &service.control, deadline, request)?.map_err(why_no_pinhole)?;
     Ok(Mapping {
         protocol: Protocol::Igd,
         gateway: *route,
@@ -164,13 +146,15 @@ pub(super) fn open(wanted: &Wanted, route: &Route, page: &Page, deadline: Instan
 pub(super) fn remove(mapping: &Mapping, deadline: Instant) -> Result<(), Why> {
     let route = &mapping.gateway;
     match &mapping.handle {
-        Handle::Igd(service) => guarded(route, &service.control, deadline, |door| {
-            let removed = gateway(door, service.kind).remove_port(UDP, mapping.external.port());
-            removed.map_err(|error| Why::Refused(short(&error.to_string())))
-        }),
-        Handle::Pinhole(service, id) => guarded(route, &service.control, deadline, |door| {
-            gateway(door, service.kind).remove_pinhole(*id).map_err(why_no_pinhole)
-        }),
+        Handle::Igd(service) => {
+            let igd = gateway(route, service);
+            let request = igd.remove_port(UDP, mapping.external.port());
+            carried(route, &service.control, deadline, request)?.map_err(why_not_removed)
+        }
+        Handle::Pinhole(service, id) => {
+            let igd = gateway(route, service);
+            carried(route, &service.control, deadline, igd.remove_pinhole(*id))?.map_err(why_no_pinhole)
+        }
         Handle::Pcp(_) | Handle::NatPmp => Ok(()),
     }
 }
@@ -184,24 +168,31 @@ fn why_no_address(error: GetExternalIpError) -> Why {
         {
             Why::NO_ADDRESS
         }
-        GetExternalIpError::RequestError(error) => by_request(error, Why::Late),
+        GetExternalIpError::RequestError(error) => by_request(error),
     }
 }
 
 fn why_no_pinhole(error: PinholeError) -> Why {
     match error {
-        PinholeError::RequestError(error) => by_request(error, Why::Late),
+        PinholeError::RequestError(error) => by_request(error),
+        refused => Why::Refused(short(&refused.to_string())),
+    }
+}
+
+fn why_not_removed(error: RemovePortError) -> Why {
+    match error {
+        RemovePortError::RequestError(error) => by_request(error),
         refused => Why::Refused(short(&refused.to_string())),
     }
 }
 
 /// What a failed request means. The text of an answer that is not understood is the gateway's, and is not repeated.
-fn by_request(error: RequestError, cut_off: Why) -> Why {
+fn by_request(error: RequestError) -> Why {
     match error {
         RequestError::ErrorCode(code, text) => Why::Refused(format!("error {code}, {}", short(&text))),
-        RequestError::InvalidResponse(_) => Why::Bad("its answer is not what was asked for".into()),
         RequestError::UnsupportedAction(_) => Why::Bad("it lacks an action".into()),
-        RequestError::AttoHttpError(_) | RequestError::IoError(_) => cut_off,
+        // The others are those of HTTP clients that are not in use.
+        _ => Why::Bad("its answer is not what was asked for".into()),
     }
 }
 

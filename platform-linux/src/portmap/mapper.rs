@@ -12,16 +12,17 @@ use core::net::{IpAddr, SocketAddr};
 use std::{
     io,
     net::UdpSocket,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::{Arc, mpsc},
-    thread,
+    os::fd::{AsFd, BorrowedFd},
+    sync::{Arc, Condvar, Mutex, PoisonError},
 };
 
-use rustix::event::{EventfdFlags, eventfd};
 use wgautomesh_core::{Duration, Instant};
 
 use super::{Failure, Mapping, Outcome, Wanted, Why, natpmp, pcp, worker};
-use crate::control::status;
+use crate::{
+    control::status,
+    errands::{Errands, spawn},
+};
 
 /// What is asked for, in seconds.
 const LEASE: u32 = 3600;
@@ -42,6 +43,7 @@ const SETTLE: Duration = Duration::from_millis(500);
 const FAREWELL: core::time::Duration = core::time::Duration::from_secs(1);
 /// igd-next's SOAP and the XML parser on a 32-bit router take under 100 kB.
 const STACK: usize = 512 * 1024;
+const THREAD: &str = "port-mapping";
 /// Announcements taken at a time.
 const BURST: usize = 16;
 
@@ -81,9 +83,7 @@ pub struct Mapper {
     asked_at: Option<Instant>,
     failures: u32,
     failures_v6: u32,
-    results: mpsc::Receiver<Outcome>,
-    sender: mpsc::Sender<Outcome>,
-    wake: Arc<OwnedFd>,
+    errands: Errands<Outcome>,
     announcements: Option<UdpSocket>,
 }
 
@@ -93,7 +93,6 @@ impl Mapper {
     /// # Errors
     /// When there is no file descriptor left.
     pub fn new(external_port: u16, secret: &[u8], work: Arc<dyn Work>) -> io::Result<Self> {
-        let (sender, results) = mpsc::channel();
         let mut nonce = [0; 12];
         let key = blake3::derive_key("wgautomesh 2026 nonce of PCP mappings", secret);
         nonce.copy_from_slice(&key[..12]);
@@ -115,9 +114,7 @@ impl Mapper {
             asked_at: None,
             failures: 0,
             failures_v6: 0,
-            results,
-            sender,
-            wake: Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?),
+            errands: Errands::new()?,
             // Without it an announcement is noticed some minutes later.
             announcements: worker::announcements().ok(),
         })
@@ -126,7 +123,7 @@ impl Mapper {
     /// Readable when there is something to [`handle`](Self::handle).
     #[must_use]
     pub fn fds(&self) -> [Option<BorrowedFd<'_>>; 2] {
-        [Some(self.wake.as_fd()), self.announcements.as_ref().map(AsFd::as_fd)]
+        [Some(self.errands.fd()), self.announcements.as_ref().map(AsFd::as_fd)]
     }
 
     /// When [`handle`](Self::handle) is to be called at the latest.
@@ -173,11 +170,9 @@ impl Mapper {
 
     /// Does what is to be done now. Whether [`endpoints`](Self::endpoints) may have changed.
     pub fn handle(&mut self, now: Instant) -> bool {
-        // Before the results are taken, so that none is missed. Not readable is no error.
-        let _ = rustix::io::read(&*self.wake, &mut [0u8; 8]);
         self.hear(now);
         let before: Vec<_> = self.endpoints().collect();
-        while let Ok(outcome) = self.results.try_recv() {
+        for outcome in self.errands.take() {
             if self.running.take().is_some_and(|running| !running.given_up) {
                 self.take(now, outcome);
             }
@@ -229,15 +224,19 @@ impl Mapper {
         if mappings.is_empty() {
             return;
         }
-        let (sender, done) = mpsc::channel();
         let work = Arc::clone(&self.work);
-        let spawned = thread::Builder::new().name("port-mapping".into()).stack_size(STACK).spawn(move || {
+        let done = Arc::new((Mutex::new(false), Condvar::new()));
+        let theirs = Arc::clone(&done);
+        let unmap = move || {
             work.unmap(&mappings);
-            let _ = sender.send(());
-        });
-        if spawned.is_ok() {
+            *theirs.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+            theirs.1.notify_one();
+        };
+        if spawn(THREAD, STACK, Box::new(unmap)).is_ok() {
+            let (done, told) = &*done;
+            let waiting = done.lock().unwrap_or_else(PoisonError::into_inner);
             // Late: the lease ends it.
-            let _ = done.recv_timeout(FAREWELL);
+            let _ = told.wait_timeout_while(waiting, FAREWELL, |done| !*done);
         }
     }
 
@@ -257,16 +256,8 @@ impl Mapper {
         self.due = None;
         self.asked_at = Some(now);
         let (work, wanted) = (Arc::clone(&self.work), self.wanted.clone());
-        let (sender, wake) = (self.sender.clone(), Arc::clone(&self.wake));
-        let thread = move || {
-            let outcome = work.map(&wanted);
-            // Whoever does not wait any more has ended.
-            if sender.send(outcome).is_ok() {
-                let _ = rustix::io::write(&*wake, &1u64.to_ne_bytes());
-            }
-        };
-        match thread::Builder::new().name("port-mapping".into()).stack_size(STACK).spawn(thread) {
-            Ok(_) => {
+        match self.errands.begin(THREAD, STACK, move || work.map(&wanted)) {
+            Ok(()) => {
                 self.wanted.obsolete.clear();
                 self.running = Some(Running { since: now, given_up: false });
             }

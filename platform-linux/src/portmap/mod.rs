@@ -10,8 +10,6 @@
 mod description;
 mod gateway;
 #[cfg(feature = "upnp")]
-mod guard;
-#[cfg(feature = "upnp")]
 mod http;
 #[cfg(feature = "upnp")]
 mod igd;
@@ -20,6 +18,8 @@ mod natpmp;
 #[cfg(not(feature = "upnp"))]
 mod no_upnp;
 mod pcp;
+#[cfg(feature = "upnp")]
+mod provider;
 #[cfg(feature = "upnp")]
 mod search;
 #[cfg(feature = "upnp")]

@@ -10,7 +10,10 @@ use std::collections::BTreeSet;
 use wgautomesh_core::{AddPeerError, Instant, Mesh, PublicKey, StoredRecord};
 
 use super::{memory::Memory, names::Names};
-use crate::{config::Config, wireguard::Snapshot};
+use crate::{
+    config::Config,
+    wireguard::{Snapshot, own_address},
+};
 
 /// Who was adopted, and who was not.
 pub(super) struct Adopted {
@@ -47,7 +50,7 @@ impl Adopted {
             return;
         }
         let mut seen = 0;
-        for (reading, mut allowed_ips) in snapshot.peers() {
+        for (reading, allowed_ips) in snapshot.peers() {
             let key = reading.key;
             if self.adopted.contains(&key) {
                 seen += 1;
@@ -56,8 +59,7 @@ impl Adopted {
             if self.configured.contains(&key) {
                 continue;
             }
-            let own = allowed_ips.find(|(ip, prefix)| *prefix == if ip.is_ipv4() { 32 } else { 128 });
-            let added = own.map(|(address, _)| (address, mesh.add_peer(now, key, address)));
+            let added = own_address(allowed_ips).map(|address| (address, mesh.add_peer(now, key, address)));
             match added {
                 Some((address, Ok(()))) => {
                     log::info!("{key:.8}: taken from the interface, with address {address}");

@@ -7,12 +7,15 @@ use core::fmt;
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    thread::{self, JoinHandle},
+    thread::JoinHandle,
 };
 
 use wgautomesh_core::{Duration, Instant, Mesh, StoredRecord};
 
-use crate::store::{self, LoadError, SaveError, Saved, Store};
+use crate::{
+    errands::spawn,
+    store::{self, LoadError, SaveError, Saved, Store},
+};
 
 /// Before the first write where nothing was remembered: then there is nothing to fall back on.
 const FIRST: Duration = Duration::from_secs(60);
@@ -99,7 +102,7 @@ impl Memory {
         self.changed = false;
         let content = store::encode(mesh.stored_records());
         let work = move || keeper.lock().unwrap_or_else(PoisonError::into_inner).save(&content);
-        match thread::Builder::new().name("state file".into()).stack_size(STACK).spawn(work) {
+        match spawn("state file", STACK, Box::new(work)) {
             Ok(thread) => self.writing = Some(thread),
             Err(error) => {
                 log::debug!("the state file is not written now: {error}");

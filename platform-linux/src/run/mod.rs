@@ -39,7 +39,7 @@ use crate::{
         lan::{Lan, LanSockets},
         opener::RawOpeners,
     },
-    portmap,
+    notify, portmap,
     resolve::{self, Resolver},
     rng::SysRng,
     store::FileStore,
@@ -117,6 +117,8 @@ pub fn run<const PEERS: usize>(config: &Config, mesh: &mut Mesh<PEERS>) -> Resul
     }
     let now = clock::now();
     let mut signals = Signals::new().map_err(system("signals"))?;
+    #[cfg_attr(not(feature = "systemd"), expect(unused_mut, reason = "nobody is told anything"))]
+    let mut manager = notify::Manager::from_env();
     let mut alarm = Alarm::new().map_err(system("timer"))?;
     let mut server = bind_control(config)?;
     let interface = config.interface().as_str();
@@ -154,9 +156,12 @@ pub fn run<const PEERS: usize>(config: &Config, mesh: &mut Mesh<PEERS>) -> Resul
     log::info!("wgautomesh {}: meshing {interface}, {peers} peers configured", env!("CARGO_PKG_VERSION"));
     let mut daemon = Daemon::new(mesh, node, Names::new(config), parts);
     daemon.start(clock::now())?;
+    // An interface that is not there yet is waited for: nobody else has to.
+    manager.ready(clock::now());
     loop {
         let control_timeout = server.as_ref().and_then(Server::next_timeout);
-        let deadline = [daemon.poll_timeout(), control_timeout].into_iter().flatten().min();
+        let timeouts = [daemon.poll_timeout(), control_timeout, manager.poll_timeout()];
+        let deadline = timeouts.into_iter().flatten().min();
         alarm.set(deadline).map_err(system("timer"))?;
         let (ready, signalled, asked) = wait(&daemon.fds(), &signals, &alarm, server.as_ref())?;
         if signalled {
@@ -174,9 +179,11 @@ pub fn run<const PEERS: usize>(config: &Config, mesh: &mut Mesh<PEERS>) -> Resul
         let now = clock::now();
         daemon.turn(now, ready)?;
         if let Some(server) = server.as_mut().filter(|_| asked || ready.alarm) {
-            server.handle(now, |_| daemon.status(now).to_json());
+            server.handle(now, |request| request.answer(&daemon.status(now)));
         }
+        manager.alive(now);
     }
+    manager.stopping();
     daemon.stop(clock::now());
     log::info!("{}: stopped, the peers go on as they are", config.interface());
     Ok(())

@@ -124,6 +124,12 @@ impl Snapshot {
     }
 }
 
+/// The address that is a peer's own: its first allowed IP that is a single address.
+pub(crate) fn own_address(mut allowed_ips: impl Iterator<Item = (IpAddr, u8)>) -> Option<IpAddr> {
+    let own = allowed_ips.find(|(ip, prefix)| *prefix == if ip.is_ipv4() { 32 } else { 128 });
+    own.map(|(address, _)| address)
+}
+
 impl Drop for Snapshot {
     fn drop(&mut self) {
         for key in self.peers.iter_mut().filter_map(|peer| peer.config.preshared_key.as_mut()) {

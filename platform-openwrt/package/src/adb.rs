@@ -9,12 +9,9 @@
 //!     block DATA: which file | its bytes            of a package, one for each file
 //! ```
 
-use std::{
-    collections::HashMap,
-    io::{self, Write as _},
-};
+use std::{collections::HashMap, io};
 
-use flate2::{Compression, write::DeflateEncoder};
+use crate::archive::deflate;
 
 /// What a container is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,16 +134,14 @@ impl Values {
 
 /// A container being written.
 pub(crate) struct Container {
-    out: DeflateEncoder<Vec<u8>>,
+    /// As it is before it is compressed.
+    blocks: Vec<u8>,
 }
 
 impl Container {
     /// One that begins with these values.
     pub(crate) fn new(schema: Schema, values: &[u8]) -> io::Result<Self> {
-        let mut out = DeflateEncoder::new(b"ADBd".to_vec(), Compression::best());
-        out.write_all(b"ADB.")?;
-        out.write_all(&schema.magic())?;
-        let mut container = Self { out };
+        let mut container = Self { blocks: [*b"ADB.", schema.magic()].concat() };
         container.block(0, &[values])?;
         Ok(container)
     }
@@ -169,15 +164,16 @@ impl Container {
         let length = 4 + parts.iter().map(|part| part.len()).sum::<usize>();
         let word = u32::try_from(length).ok().filter(|&length| length < 1 << 30);
         let word = word.ok_or_else(|| io::Error::other("a file of a gigabyte cannot be packed"))?;
-        self.out.write_all(&(kind << 30 | word).to_le_bytes())?;
+        self.blocks.extend((kind << 30 | word).to_le_bytes());
         for part in parts {
-            self.out.write_all(part)?;
+            self.blocks.extend(*part);
         }
-        self.out.write_all(&[0; 8][..length.next_multiple_of(8) - length])
+        self.blocks.resize(self.blocks.len() + length.next_multiple_of(8) - length, 0);
+        Ok(())
     }
 
     /// The file.
     pub(crate) fn finish(self) -> io::Result<Vec<u8>> {
-        self.out.finish()
+        Ok([b"ADBd".to_vec(), deflate(&self.blocks)?].concat())
     }
 }

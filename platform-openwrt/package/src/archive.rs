@@ -1,10 +1,10 @@
 //! Archives that are the same bytes wherever and whenever they are made: what `tar --format=gnu --numeric-owner --owner=0
 //! --group=0 --sort=name --mtime=@EPOCH` and `gzip -n` are for.
 
-use std::io::{self, Write as _};
+use std::io;
 
-use flate2::{Compression, GzBuilder};
 use tar::{Builder, EntryType, Header};
+use zopfli::{Format, Options, compress};
 
 /// An archive being written.
 pub(crate) struct Archive {
@@ -52,8 +52,19 @@ impl Archive {
 
 /// Compresses, without name and time.
 pub(crate) fn gzip(bytes: &[u8]) -> io::Result<Vec<u8>> {
-    // 3: Unix, as gzip says; the default depends on the machine that this is compiled for.
-    let mut encoder = GzBuilder::new().operating_system(3).write(Vec::new(), Compression::best());
-    encoder.write_all(bytes)?;
-    encoder.finish()
+    compressed(Format::Gzip, bytes)
+}
+
+/// Compresses, without anything around that.
+pub(crate) fn deflate(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    compressed(Format::Deflate, bytes)
+}
+
+/// A matter of seconds, once; a router's flash is small for years. A program is of more kinds of bytes than the 15 blocks
+/// that are the default.
+fn compressed(format: Format, bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    let options = Options { maximum_block_splits: 40, ..Options::default() };
+    compress(options, format, bytes, &mut out)?;
+    Ok(out)
 }

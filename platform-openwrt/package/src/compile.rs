@@ -53,8 +53,11 @@ pub(crate) fn cargo(arch: &Arch, workspace: &Path, words: &[OsString]) -> Result
         .args(["--target", arch.triple, "--target-dir"])
         .arg(target_dir(workspace))
         .arg(format!("-Zbuild-std={library}"))
-        .args(["-Z", "build-std-features=optimize_for_size"])
+        .args(["-Z", "build-std-features=optimize_for_size", "-Z", "panic-immediate-abort"])
         .args(rest)
+        // A panic ends the program at once and without a message: those, and the code that prints them, would be another 30 kB
+        // in the package. For procd it is a crash like others, which it starts the program anew after.
+        .env("CARGO_PROFILE_SMALL_PANIC", "immediate-abort")
         .env("RUSTFLAGS", flags(arch, &compiler, catches_panics(command)))
         // Building a standard library is unstable.
         .env("RUSTC_BOOTSTRAP", "1")

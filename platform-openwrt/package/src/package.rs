@@ -43,8 +43,8 @@ impl Package {
     }
 }
 
-/// The program has two libraries in it that have terms of their own: wireguard-control and, for UPnP, attohttpc.
-const LICENSE_OF_THE_PROGRAM: &str = "(MIT OR Apache-2.0) AND LGPL-2.1-or-later AND MPL-2.0";
+/// The program has a library in it that has terms of its own: wireguard-control.
+const LICENSE_OF_THE_PROGRAM: &str = "(MIT OR Apache-2.0) AND LGPL-2.1-or-later";
 
 /// rpcd looks for plugins and access lists only when it is started or reloaded.
 /// That it cannot be reloaded is no reason to call the package not installed: the next start of the router does it.

@@ -63,7 +63,7 @@ hashes: 20 bytes
 description: Turns WireGuard interfaces into a full mesh Nodes tell each other, inside the tunnels, where they see one another. \
          Two nodes behind NATs are introduced by a third one, and punch through. There is no server.
 arch: mipsel_24kc
-license: (MIT OR Apache-2.0) AND LGPL-2.1-or-later AND MPL-2.0
+license: (MIT OR Apache-2.0) AND LGPL-2.1-or-later
 origin: wgautomesh
 maintainer: the wgautomesh developers
 installed-size: {installed}

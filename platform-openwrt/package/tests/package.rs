@@ -98,7 +98,7 @@ Version: {}-r1
 Depends: wireguard-tools
 Source: wgautomesh
 SourceName: wgautomesh
-License: (MIT OR Apache-2.0) AND LGPL-2.1-or-later AND MPL-2.0
+License: (MIT OR Apache-2.0) AND LGPL-2.1-or-later
 Section: net
 SourceDateEpoch: {EPOCH}
 Maintainer: the wgautomesh developers

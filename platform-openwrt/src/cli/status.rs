@@ -4,7 +4,7 @@ use core::fmt::Write as _;
 use std::{path::Path, process::ExitCode};
 
 use wgautomesh::{
-    cli::{FAILED, ask, complain, lines, print, show, table},
+    cli::{FAILED, ask, complain, lines, print, show},
     config::InterfaceName,
     control::VERSION,
 };
@@ -45,8 +45,7 @@ pub(super) fn status(directory: &Path, whose: &Whose, json: bool) -> ExitCode {
 }
 
 fn one(interface: &InterfaceName, json: bool) -> Result<String, String> {
-    let answer = ask(interface, START)?;
-    if json { Ok(answer) } else { table(interface, &answer) }
+    ask(interface, json, START)
 }
 
 /// The interface of a mesh, whatever else is wrong with it.
@@ -69,7 +68,7 @@ fn all(meshes: &Meshes, json: bool) -> ExitCode {
     let mut answers = Vec::new();
     for mesh in meshes.list.iter().filter(|mesh| mesh.is_enabled()) {
         let answer = match mesh.interface() {
-            Some(interface) => ask(interface, START).map(|answer| (interface, answer)),
+            Some(interface) => ask(interface, json, START),
             None => Err(format!("wgautomesh: {}: it has no interface\n", mesh.name())),
         };
         answers.push((mesh.name(), answer));
@@ -80,7 +79,7 @@ fn all(meshes: &Meshes, json: bool) -> ExitCode {
     if failed { ExitCode::from(FAILED) } else { printed }
 }
 
-type Answer<'m> = (&'m str, Result<(&'m InterfaceName, String), String>);
+type Answer<'m> = (&'m str, Result<String, String>);
 
 /// One table after the other. What cannot be shown is complained of.
 fn tables(answers: &[Answer<'_>], file: &str) -> String {
@@ -89,13 +88,13 @@ fn tables(answers: &[Answer<'_>], file: &str) -> String {
     }
     let mut out = String::new();
     for (name, answer) in answers {
-        match answer.as_ref().map_err(Clone::clone).and_then(|(interface, answer)| table(interface, answer)) {
+        match answer {
             Ok(table) => {
                 let gap = if out.is_empty() { "" } else { "\n" };
                 // Writing to a string cannot fail.
                 let _ = write!(out, "{gap}{name}: {table}");
             }
-            Err(complaint) => complain(&complaint),
+            Err(complaint) => complain(complaint),
         }
     }
     out
@@ -103,9 +102,10 @@ fn tables(answers: &[Answer<'_>], file: &str) -> String {
 
 /// All of it in one JSON document, as the LuCI app takes it: the answer of each daemon as it is, or why there is none.
 fn document(answers: &[Answer<'_>]) -> String {
-    let string = |text: &str| serde_json::Value::from(text).to_string();
+    // A string cannot fail to become JSON.
+    let string = |text: &str| serde_json::to_string(text).unwrap_or_default();
     let meshes = answers.iter().map(|(name, answer)| match answer {
-        Ok((_, answer)) => format!("{}:{}", string(name), answer.trim()),
+        Ok(answer) => format!("{}:{}", string(name), answer.trim()),
         Err(complaint) => {
             let complaint = complaint.lines().collect::<Vec<_>>().join(" ");
             format!("{}:{{\"error\":{}}}", string(name), string(&complaint))

@@ -6,6 +6,7 @@ pub(crate) enum Topic {
     General,
     Run,
     Check,
+    Init,
     Import,
     Genkey,
     Status,
@@ -17,6 +18,7 @@ impl Topic {
         match command {
             Some("run") => Self::Run,
             Some("check") => Self::Check,
+            Some("init") => Self::Init,
             Some("import") => Self::Import,
             Some("genkey") => Self::Genkey,
             Some("status") => Self::Status,
@@ -31,6 +33,7 @@ pub(crate) fn text(topic: Topic) -> &'static str {
         Topic::General => GENERAL,
         Topic::Run => RUN,
         Topic::Check => CHECK,
+        Topic::Init => INIT,
         Topic::Import => IMPORT,
         Topic::Genkey => GENKEY,
         Topic::Status => STATUS,
@@ -45,6 +48,7 @@ Usage:
   wgautomesh [FILE]            mesh the interface that FILE names
   wgautomesh run [FILE]        the same
   wgautomesh check [FILE]      say everything that is wrong with FILE
+  wgautomesh init [FILE]       write a commented FILE to begin with
   wgautomesh import FILE.conf  print the configuration for a wg-quick file
   wgautomesh genkey            print a new gossip secret
   wgautomesh status            show the peers of a running wgautomesh
@@ -90,6 +94,26 @@ An error keeps the daemon from starting; a warning is most likely a mistake; a
 note says what has no effect in this version.
 
 Exit status: 0 exactly when `run` would start with this file, 1 otherwise.
+";
+
+const INIT: &str = "\
+Writes a configuration to begin with: every setting with its explanation, and a
+new gossip secret.
+
+Usage: wgautomesh init [--interface NAME] [FILE]
+
+  -i, --interface NAME   for this WireGuard interface, and with the peers that
+                         it has: each with its key, its address (its first /32
+                         or /128 allowed IP), and its endpoint
+
+FILE is /etc/wgautomesh.toml if none is given. It must not be there yet: nothing
+is ever overwritten. Only its owner can read it. To read the peers it needs
+CAP_NET_ADMIN, or root.
+
+Every node of a mesh needs the same secret. The first node makes it; copy it, or
+the whole file, to the others.
+
+Exit status: 0 written; 1 it could not be, and nothing has changed.
 ";
 
 const IMPORT: &str = "\
@@ -141,14 +165,22 @@ Exit status: 0 shown; 1 no wgautomesh answered.
 
 #[cfg(test)]
 mod tests {
-    use super::{Topic, text};
+    use super::super::help;
 
     #[test]
     fn fits_a_terminal() {
-        for topic in [Topic::General, Topic::Run, Topic::Check, Topic::Import, Topic::Genkey, Topic::Status] {
-            for line in text(topic).lines() {
-                assert!(line.len() <= 80, "{topic:?}: {line}");
+        for (command, text) in help() {
+            for line in text.lines() {
+                assert!(line.len() <= 80, "{command:?}: {line}");
             }
+        }
+    }
+
+    #[test]
+    fn every_command_has_its_own() {
+        for (command, text) in help() {
+            let usage = format!("Usage: wgautomesh {}", command.unwrap_or_default());
+            assert_eq!(text.contains(&usage), command.is_some(), "{command:?}");
         }
     }
 }

@@ -3,11 +3,12 @@
 mod check;
 mod help;
 mod import;
+mod init;
 mod run;
 mod status;
 
 use super::{Usage, complain_of, genkey, print};
-use crate::config::nearest;
+use crate::config::{InterfaceName, nearest};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,13 +18,14 @@ use wgautomesh_core::Mesh;
 const DEFAULT_FILE: &str = "/etc/wgautomesh.toml";
 
 /// The words that are commands; any other first word is a file.
-const COMMANDS: [&str; 5] = ["run", "check", "import", "genkey", "status"];
+const COMMANDS: [&str; 6] = ["run", "check", "init", "import", "genkey", "status"];
 
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
 enum Command {
     Run { file: PathBuf },
     Check { file: PathBuf },
+    Init { file: PathBuf, interface: Option<InterfaceName> },
     Import { file: PathBuf },
     Genkey,
     Status { whose: status::Whose, json: bool },
@@ -33,6 +35,13 @@ enum Command {
 
 /// The options there are, for a word about one that is not.
 const OPTIONS: [&str; 4] = ["--help", "--version", "--interface", "--json"];
+
+/// What `--help` prints: of the whole, and of each command with its name, in the order in which the whole names them. The
+/// manual page and the completions of shells are made from it.
+pub fn help() -> impl Iterator<Item = (Option<&'static str>, &'static str)> {
+    let topics = core::iter::once(None).chain(COMMANDS.into_iter().map(Some));
+    topics.map(|command| (command, help::text(help::Topic::of(command))))
+}
 
 fn usage(error: lexopt::Error) -> Usage {
     Usage::from_error(error, &OPTIONS)
@@ -60,6 +69,7 @@ pub fn main<const PEERS: usize>(mesh: &mut Mesh<PEERS>) -> ExitCode {
     match parse(std::env::args_os()) {
         Ok(Command::Run { file }) => run::run(&file, mesh),
         Ok(Command::Check { file }) => check::check(&file, PEERS),
+        Ok(Command::Init { file, interface }) => init::init(&file, interface.as_ref()),
         Ok(Command::Import { file }) => import::import(&file),
         Ok(Command::Genkey) => genkey(),
         Ok(Command::Status { whose, json }) => status::status(&whose, json),
@@ -82,7 +92,7 @@ fn parse(args: impl IntoIterator<Item = OsString, IntoIter: 'static>) -> Result<
         match arg {
             Short('h') | Long("help") => return Ok(Command::Help(help::Topic::of(command))),
             Short('V') | Long("version") => return Ok(Command::Version),
-            Short('i') | Long("interface") if command == Some("status") => {
+            Short('i') | Long("interface") if matches!(command, Some("status" | "init")) => {
                 interface = Some(parser.value().map_err(usage)?)
             }
             Long("json") if command == Some("status") => json = true,
@@ -100,6 +110,10 @@ fn parse(args: impl IntoIterator<Item = OsString, IntoIter: 'static>) -> Result<
     let file_or_default = |file: Option<PathBuf>| file.unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
     Ok(match command {
         Some("check") => Command::Check { file: file_or_default(file) },
+        Some("init") => Command::Init {
+            file: file_or_default(file),
+            interface: interface.map(|name| super::interface(&name)).transpose()?,
+        },
         Some("import") => match file {
             Some(file) => Command::Import { file },
             None => {

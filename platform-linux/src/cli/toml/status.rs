@@ -30,8 +30,7 @@ fn ask(whose: &Whose, json: bool) -> Result<String, String> {
         Whose::ConfiguredBy(file) => interface_in(file)?,
         Whose::TheOnlyOne => the_only_one(&directory)?,
     };
-    let answer = cli::ask(&interface, "wgautomesh run FILE")?;
-    if json { Ok(answer) } else { cli::table(&interface, &answer) }
+    cli::ask(&interface, json, "wgautomesh run FILE")
 }
 
 fn interface_in(file: &Path) -> Result<InterfaceName, String> {

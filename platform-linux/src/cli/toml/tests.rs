@@ -15,7 +15,8 @@ fn read(words: &str) -> Result<Command, String> {
 #[test]
 fn reads_what_it_should() {
     let file = |path: &str| PathBuf::from(path);
-    let interface = || Whose::Interface(InterfaceName::parse("wg0").unwrap());
+    let wg0 = || InterfaceName::parse("wg0").unwrap();
+    let interface = || Whose::Interface(wg0());
     for (words, command) in [
         ("", Command::Run { file: file("/etc/wgautomesh.toml") }),
         ("mesh.toml", Command::Run { file: file("mesh.toml") }),
@@ -28,6 +29,8 @@ fn reads_what_it_should() {
         ("check", Command::Check { file: file("/etc/wgautomesh.toml") }),
         ("check check", Command::Check { file: file("check") }),
         ("import wg0.conf", Command::Import { file: file("wg0.conf") }),
+        ("init", Command::Init { file: file("/etc/wgautomesh.toml"), interface: None }),
+        ("init -i wg0 a.toml", Command::Init { file: file("a.toml"), interface: Some(wg0()) }),
         ("genkey", Command::Genkey),
         ("status", Command::Status { whose: Whose::TheOnlyOne, json: false }),
         ("status --json", Command::Status { whose: Whose::TheOnlyOne, json: true }),
@@ -40,6 +43,7 @@ fn reads_what_it_should() {
         ("-h", Command::Help(Topic::General)),
         ("check --help", Command::Help(Topic::Check)),
         ("run -h", Command::Help(Topic::Run)),
+        ("init --help", Command::Help(Topic::Init)),
         ("genkey --help", Command::Help(Topic::Genkey)),
         ("status --help", Command::Help(Topic::Status)),
         ("--version", Command::Version),
@@ -56,6 +60,12 @@ fn says_what_makes_no_sense() {
         ("a.toml b.toml", "one argument too many: \"b.toml\""),
         ("check a b", "one argument too many: \"b\""),
         ("import", "import wants a wg-quick file, /etc/wireguard/wg0.conf for example"),
+        ("init --json", "the option --json does not go with this command"),
+        (
+            "init -i wg/0",
+            "--interface \"wg/0\" cannot be an interface: '/' is not allowed in a name; give the \
+             WireGuard interface as `ip link` shows it, \"wg0\" for instance",
+        ),
         ("genkey 32", "one argument too many: \"32\""),
         ("--halp", "unknown option \"--halp\"; did you mean --help?"),
         ("--frobnicate", "unknown option \"--frobnicate\""),
