@@ -80,13 +80,14 @@ pub(crate) fn spawn(name: &str, stack: usize, work: Box<dyn FnOnce() + Send>) ->
 mod tests {
     use std::sync::mpsc;
 
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::event::{PollFd, PollFlags};
+    use wgautomesh_core::Duration;
 
     use super::*;
+    use crate::clock;
 
-    fn is_readable(errands: &Errands<u8>, seconds: i64) -> bool {
-        let limit = Timespec { tv_sec: seconds, tv_nsec: 0 };
-        poll(&mut [PollFd::new(&errands.fd(), PollFlags::IN)], Some(&limit)).expect("poll") > 0
+    fn is_readable(errands: &Errands<u8>, seconds: u64) -> bool {
+        clock::ready_within(&[PollFd::new(&errands.fd(), PollFlags::IN)], Duration::from_secs(seconds))
     }
 
     #[test]

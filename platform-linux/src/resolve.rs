@@ -247,9 +247,10 @@ fn ask(entry: usize, name: &Name, look_up: &Arc<LookUp>, errands: &Errands<Answe
 mod tests {
     use std::sync::{Mutex, mpsc};
 
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::event::{PollFd, PollFlags};
 
     use super::*;
+    use crate::clock;
 
     const A: PublicKey = PublicKey::from_bytes([1; 32]);
     const B: PublicKey = PublicKey::from_bytes([2; 32]);
@@ -272,9 +273,9 @@ mod tests {
 
     /// Waits until there are answers.
     fn wait(resolver: &Resolver) {
-        let limit = Timespec { tv_sec: 30, tv_nsec: 0 };
-        let ready = poll(&mut [PollFd::new(&resolver.fd(), PollFlags::IN)], Some(&limit)).expect("poll");
-        assert!(ready > 0, "no answer comes");
+        let answers = resolver.fd();
+        let ready = clock::ready_within(&[PollFd::new(&answers, PollFlags::IN)], Duration::from_secs(30));
+        assert!(ready, "no answer comes");
     }
 
     /// Waits for `answers` answers and takes them at `now`.

@@ -5,10 +5,11 @@ use super::status::{Nats, Node, Peer, PeerState, Reason, SeenAt, Status};
 use super::{
     BindError, FetchError, Interest, MAX_CLIENTS, Request, Server, VERSION, default_directory, fetch, running,
 };
+use crate::clock;
 use crate::config::InterfaceName;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use embassy_time::{Duration, Instant};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
@@ -329,7 +330,7 @@ impl Drop for Done<'_> {
 /// Polls and handles until `done`, which another thread sets; the time passed in stands still.
 fn serve(server: &mut Server, answer: impl Fn(Request) -> String, done: &AtomicBool) {
     while !done.load(Ordering::Acquire) {
-        let mut fds: Vec<PollFd<'_>> = server
+        let fds: Vec<PollFd<'_>> = server
             .interests()
             .map(|(fd, interest)| {
                 let flags = match interest {
@@ -339,7 +340,7 @@ fn serve(server: &mut Server, answer: impl Fn(Request) -> String, done: &AtomicB
                 PollFd::from_borrowed_fd(fd, flags)
             })
             .collect();
-        poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 10_000_000 })).unwrap();
+        clock::ready_within(&fds, Duration::from_millis(10));
         drop(fds);
         server.handle(Instant::from_secs(1), &answer);
     }

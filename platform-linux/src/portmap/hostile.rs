@@ -18,7 +18,7 @@ use std::{
     time::Instant,
 };
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags};
 
 use super::{Mapper, System, gateway::Route};
 use crate::{clock, control::status};
@@ -184,8 +184,8 @@ fn run(script: &Script, number: usize, canary: SocketAddr) -> (Run, Gateway, Map
         }
         assert!(start.elapsed() < Duration::from_secs(15), "{}: does not end", script.name);
         let [wake, _] = mapper.fds();
-        let wait = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
-        let _ = poll(&mut [PollFd::new(&wake.expect("it has one"), PollFlags::IN)], Some(&wait));
+        let wake = wake.expect("it has one");
+        clock::ready_within(&[PollFd::new(&wake, PollFlags::IN)], embassy_time::Duration::from_millis(10));
     }
 }
 
@@ -225,10 +225,19 @@ fn no_hostile_gateway_gets_anywhere() {
 
 /// The control of the above: with the same means, mappings are made, and taken back.
 #[test]
-fn good_gateways_are_used() {
+fn good_gateways_are_used_by_udp() {
+    use_all(1000, scripts::good_by_udp());
+}
+
+#[test]
+fn good_gateways_are_used_by_upnp() {
+    use_all(1100, scripts::good_by_upnp());
+}
+
+fn use_all(first: usize, scripts: Vec<(Script, &'static str, u16, u32)>) {
     let nowhere = SocketAddr::new(CANARY.into(), 9);
-    for (number, (script, protocol, port, lease)) in scripts::good().into_iter().enumerate() {
-        let (run, gateway, mut mapper) = run(&script, 1000 + number, nowhere);
+    for (number, (script, protocol, port, lease)) in scripts.into_iter().enumerate() {
+        let (run, gateway, mut mapper) = run(&script, first + number, nowhere);
         let name = script.name;
         let [mapped] = &run.status.mapped[..] else { panic!("{name}: {:?}", run.status.reason) };
         assert_eq!((mapped.protocol.as_str(), mapped.endpoint), (protocol, (ADDRESS, port).into()), "{name}");

@@ -391,10 +391,9 @@ mod tests {
     fn a_left_over_socket_refuses() {
         let (client, thread) = device("left", drop);
         let error = client.read().err().expect("no answer");
-        assert!(
-            matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset),
-            "{error}"
-        );
+        // It may be gone before it is asked, before it has read that, or after.
+        let gone = [io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset, io::ErrorKind::UnexpectedEof];
+        assert!(gone.contains(&error.kind()), "{error}");
         thread.join().expect("no panic");
         assert_eq!(client.read().err().map(|error| error.kind()), Some(io::ErrorKind::ConnectionRefused));
         std::fs::remove_file(&client.path).expect("the socket");

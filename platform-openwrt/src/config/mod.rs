@@ -421,6 +421,8 @@ impl Walk<'_> {
             let known = self.meshes.iter().map(|mesh| &*mesh.name);
             let fix = match nearest(name, known) {
                 Some(known) => format!("did you mean {known}?"),
+                // What is to be written down stands there as it is, so that it must not hold lines.
+                None if name.contains(char::is_control) => "name another".into(),
                 None => format!("add config mesh {}, or name another", uci::quoted(name)),
             };
             self.report.warn(*at, "peer.mesh", Fault::new(what, fix));

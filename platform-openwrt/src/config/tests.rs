@@ -178,6 +178,13 @@ fn a_missing_network_costs_its_peers_only() {
     );
 }
 
+/// A mesh's name that holds lines is not to be repeated as a suggestion.
+#[test]
+fn a_report_holds_no_lines_of_a_mesh_that_is_not_there() {
+    let text = "config mesh 'home'\nconfig peer\noption mesh 'some\n\tthing else'\n";
+    fuzzing::check(&[text.as_bytes(), &[0]].concat());
+}
+
 /// One that is disabled may share its interface with another.
 #[test]
 fn two_meshes_cannot_have_one_interface() {
