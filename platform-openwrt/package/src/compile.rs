@@ -53,11 +53,7 @@ pub(crate) fn cargo(arch: &Arch, workspace: &Path, words: &[OsString]) -> Result
         .args(["--target", arch.triple, "--target-dir"])
         .arg(target_dir(workspace))
         .arg(format!("-Zbuild-std={library}"))
-        .args(["-Z", "build-std-features=optimize_for_size", "-Z", "panic-immediate-abort"])
-        .args(rest)
-        // A panic ends the program at once and without a message: those, and the code that prints them, would be another 30 kB
-        // in the package. For procd it is a crash like others, which it starts the program anew after.
-        .env("CARGO_PROFILE_SMALL_PANIC", "immediate-abort")
+        .args(["-Z", "build-std-features=optimize_for_size"])
         .env("RUSTFLAGS", flags(arch, &compiler, catches_panics(command)))
         // Building a standard library is unstable.
         .env("RUSTC_BOOTSTRAP", "1")
@@ -66,6 +62,12 @@ pub(crate) fn cargo(arch: &Arch, workspace: &Path, words: &[OsString]) -> Result
         // What `cargo run` has set for this program is of another compiler.
         .env_remove("RUSTUP_TOOLCHAIN")
         .env_remove("LD_LIBRARY_PATH");
+    if !catches_panics(command) {
+        // A panic ends the program at once and without a message: those, and the code that prints them, would be another 30 kB
+        // in the package. For procd it is a crash like others, which it starts the program anew after.
+        cargo.args(["-Z", "panic-immediate-abort"]).env("CARGO_PROFILE_SMALL_PANIC", "immediate-abort");
+    }
+    cargo.args(rest);
     if let Some(zig) = &zigbuild.zig {
         cargo.env("CARGO_ZIGBUILD_ZIG_PATH", zig);
     }

@@ -341,7 +341,7 @@ fn other_things_can_be_built_as_the_program_is() {
         built(&["--arch", "mips_24kc", "--cargo", "zigbuild", "--package", "other"]),
         format!(
             "mips_24kc: building for mips-unknown-linux-musl with {}\nzigbuild --target mips-unknown-linux-musl \
-             --target-dir /target/openwrt-build -Zbuild-std=std,panic_abort -Z build-std-features=optimize_for_size \
+             --target-dir /target/openwrt-build -Zbuild-std=std,panic_abort -Z build-std-features=optimize_for_size -Z panic-immediate-abort \
              --package other [-C relocation-model=static -C force-unwind-tables=no {remap}]\n",
             rustc.display()
         )
