@@ -13,7 +13,7 @@ use crate::{
         LATEST, MAX_ANSWERS, MAX_INTRODUCTIONS, MAX_LOCAL_ADDRESSES, MAX_MAPPINGS, MAX_RECENT_PAIRS,
         MAX_RECONCILIATIONS, MAX_SECRETS, MAX_TELLS, OVERSLEPT, READ_LOST, WAITING_GRACE,
     },
-    peer::{NOBODY, Peer, Pending, Phase, Place},
+    peer::{NOBODY, Peer, Pending, Phase, Place, Prepare},
     record::{Order, RecordEndpoint},
     table::Table,
 };
@@ -508,6 +508,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 debug_assert!(peer.link.phase.may_become(phase), "the table of phases holds");
                 trace!("{} {:?} -> {:?}", LogKey(&peer.key), LogPhase(peer.link.phase), LogPhase(phase));
                 peer.link.hellos = 0;
+                if !matches!(phase, Phase::Idle | Phase::Opening) {
+                    peer.link.prepare = Prepare::Nothing;
+                }
             }
             let was_live = core::mem::replace(&mut peer.link.phase, phase).is_live();
             // One at most, and it was counted when it came up.

@@ -75,8 +75,17 @@ impl<const PEERS: usize> Mesh<PEERS> {
             // Two homes of one carrier rather than one home: the carrier's NAT comes first.
             private(claim, &mut add, false);
         }
-        // With nobody to introduce us, a NAT that still knows us is worth a try.
-        peer.good.iter().for_each(|e| add(*e, CandidateKind::LastGood));
+        // With nobody to introduce us, a NAT that still knows us is worth a try; not one that shows everybody another endpoint now.
+        let moved_on = |e: &&Endpoint| {
+            claim.is_some_and(|c| {
+                let reflexive = || c.of(Origin::Reflexive).filter(|r| r.is_ipv4() == e.is_ipv4());
+                e.scope() == Scope::Public
+                    && c.nat_of(e.is_ipv4()) == NatClass::EndpointIndependent
+                    && reflexive().next().is_some()
+                    && !c.endpoints.iter().any(|known| known.endpoint == **e)
+            })
+        };
+        peer.good.iter().filter(|e| !moved_on(e)).for_each(|e| add(*e, CandidateKind::LastGood));
         found
     }
 

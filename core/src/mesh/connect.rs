@@ -162,10 +162,24 @@ impl<const PEERS: usize> Mesh<PEERS> {
             // Those who could introduce us are being asked at this moment whether they are still there: no event tells that they are.
             self.give_up(place, now, Reason::NotIntroduced);
         } else if known {
+            self.stand_down(place, now);
             self.rest(place, now, Reason::NoMediator, None);
         } else {
+            self.stand_down(place, now);
             let reason = if self.connected() == 0 { Reason::Isolated } else { Reason::NoEndpoint };
             self.rest(place, now, reason, None);
+        }
+    }
+
+    /// There is nowhere to go, and nobody to ask: WireGuard is not to go on initiating where nobody is, for ever where there is a
+    /// keepalive; and should the peer come back with a clock that went back, it must not take that for a replay. As ever, a
+    /// reading first shows whether something has just come in.
+    fn stand_down(&mut self, place: Place, now: Instant) {
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        let armed = peer.view.present && (peer.view.endpoint.is_some() || peer.view.keepalive != 0);
+        if armed && now >= peer.link.doubt_until && !peer.keeps_session(now) {
+            peer.link.prepare = Prepare::Disarm;
+            self.readings.want();
         }
     }
 
@@ -531,6 +545,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         if !in_doubt && !self.is_awaited(place, now) && !self.candidates(place, true).is_empty() {
             return self.contact(place, now);
         }
+        self.stand_down(place, now);
         self.give_up(place, now, Reason::NotIntroduced);
     }
 
@@ -847,6 +862,12 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 }
                 let at = now.saturating_add(NATURAL_CYCLE);
                 self.enter(place, Phase::Idle, at);
+            }
+            Phase::Idle if link.prepare == Prepare::Disarm => {
+                link.prepare = Prepare::Nothing;
+                if view.rx == 0 || since_heard >= patience(rtt) {
+                    self.disarm(place, now);
+                }
             }
             _ => {}
         }

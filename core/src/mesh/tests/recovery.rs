@@ -240,3 +240,40 @@ fn a_session_that_nothing_came_by_for_half_a_minute_is_given_up() {
     bench.advance(Duration::from_millis(50));
     assert!(bench.actions.contains(&(key(2), PeerAction::Readd { endpoint: None })), "{:?}", bench.actions);
 }
+
+/// A node was shut down, and nobody knows where it could be: WireGuard would try for ever where it was, because of the keepalive,
+/// and take the node for an attacker when it comes back in 1970.
+#[test]
+fn who_is_nowhere_is_left_alone() {
+    let mut bench = Bench::<8>::connected(2, [1, 2]);
+    bench.hear_bye(2);
+    bench.answering = vec![1];
+    let place = bench.mesh.peers.find(&key(2)).expect("a peer of ours");
+    bench.mesh.peers.get_mut(place).expect("a peer of ours").good.clear();
+    bench.advance(Duration::from_secs(1));
+    assert_ne!(bench.tunnel[&key(2)].reading.keepalive, 0, "its WireGuard may be well without its daemon");
+    bench.advance(Duration::from_secs(60));
+    let shown = &bench.tunnel[&key(2)].reading;
+    assert_eq!((shown.endpoint, shown.keepalive), (None, 0), "{:?}", bench.actions);
+    assert_ne!(bench.state(2), LinkState::Connected);
+    // Once is enough.
+    bench.forget();
+    bench.advance(Duration::from_secs(600));
+    assert!(!bench.actions.iter().any(|(to, _)| *to == key(2)), "{:?}", bench.actions);
+}
+
+/// A NAT shows everybody the same endpoint, and another than when we last got through to it: that one is nobody's.
+#[test]
+fn where_a_nat_was_seen_before_it_changed_is_no_candidate() {
+    for (class, expected) in [(NatClass::EndpointIndependent, false), (NatClass::Translated, true)] {
+        let mut bench = Bench::<8>::connected(2, [1, 2]);
+        let place = bench.mesh.peers.find(&key(2)).expect("a peer of ours");
+        let old = crate::Endpoint::from(bench.endpoint_of(2));
+        assert!(bench.mesh.candidates(place, true).iter().any(|(e, _)| *e == old), "it got through there");
+        let mut entry = record(2, 1, 1, "203.0.113.99:7");
+        entry.claim.set_nats(class, NatClass::Unknown);
+        bench.hear_records(2, &[entry]);
+        let kept = bench.mesh.candidates(place, true).iter().any(|(e, _)| *e == old);
+        assert_eq!(kept, expected, "{class:?}");
+    }
+}
