@@ -258,6 +258,11 @@ pub(crate) struct View {
 }
 
 impl View {
+    /// Whether WireGuard may initiate of itself, for a keepalive or for what a user sends.
+    pub(crate) const fn is_armed(&self) -> bool {
+        self.endpoint.is_some() || self.keepalive != 0
+    }
+
     /// Whether the last keepalive was the peer's, and so the next one is to be.
     pub(crate) const fn hears_keepalives(&self) -> bool {
         self.keepalives_heard > 0

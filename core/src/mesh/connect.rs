@@ -143,7 +143,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             return self.rest(place, now, Reason::AddressTaken, None);
         }
         let doubt = peer.link.doubt_until;
-        let in_doubt = now < doubt || self.is_awaited(place, now);
+        let in_doubt = self.is_in_doubt(place, now);
         let first = peer.link.round == 0 && (!peer.configured.is_empty() || self.lan.knows(place));
         let known = peer.held.claim.is_some();
         let direct = !in_doubt && !self.candidates(place, true).is_empty();
@@ -161,12 +161,13 @@ impl<const PEERS: usize> Mesh<PEERS> {
         } else if known && self.connected() > 0 {
             // Those who could introduce us are being asked at this moment whether they are still there: no event tells that they are.
             self.give_up(place, now, Reason::NotIntroduced);
-        } else if known {
-            self.stand_down(place, now);
-            self.rest(place, now, Reason::NoMediator, None);
         } else {
             self.stand_down(place, now);
-            let reason = if self.connected() == 0 { Reason::Isolated } else { Reason::NoEndpoint };
+            let reason = match self.connected() {
+                _ if known => Reason::NoMediator,
+                0 => Reason::Isolated,
+                _ => Reason::NoEndpoint,
+            };
             self.rest(place, now, reason, None);
         }
     }
@@ -176,11 +177,16 @@ impl<const PEERS: usize> Mesh<PEERS> {
     /// reading first shows whether something has just come in.
     fn stand_down(&mut self, place: Place, now: Instant) {
         let Some(peer) = self.peers.get_mut(place) else { return };
-        let armed = peer.view.present && (peer.view.endpoint.is_some() || peer.view.keepalive != 0);
+        let armed = peer.view.present && peer.view.is_armed();
         if armed && now >= peer.link.doubt_until && !peer.keeps_session(now) {
             peer.link.prepare = Prepare::Disarm;
             self.readings.want();
         }
+    }
+
+    /// Whether a session that the peer may have still is not to be ended but by an introduction.
+    fn is_in_doubt(&self, place: Place, now: Instant) -> bool {
+        self.peers.get(place).is_some_and(|p| now < p.link.doubt_until) || self.is_awaited(place, now)
     }
 
     /// Whether a peer that went silent can reach us whenever it wants, and we it only where it was: to fire there would do away
@@ -501,7 +507,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             // Its one initiation opens our NAT, and is lost at the other's.
             self.point_wireguard(place);
             self.request(place, Pending::HELLO);
-        } else if self.peers.get(place).is_some_and(|p| p.view.endpoint.is_some() || p.view.keepalive != 0) {
+        } else if self.peers.get(place).is_some_and(|p| p.view.is_armed()) {
             self.disarm(place, now);
         }
         if let Some(peer) = self.peers.get_mut(place)
@@ -541,8 +547,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         if mediator != NOBODY {
             return self.ask_mediator(place, mediator, now);
         }
-        let in_doubt = self.peers.get(place).is_some_and(|p| now < p.link.doubt_until);
-        if !in_doubt && !self.is_awaited(place, now) && !self.candidates(place, true).is_empty() {
+        if !self.is_in_doubt(place, now) && !self.candidates(place, true).is_empty() {
             return self.contact(place, now);
         }
         self.stand_down(place, now);

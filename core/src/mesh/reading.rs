@@ -245,13 +245,13 @@ impl<const PEERS: usize> Mesh<PEERS> {
     /// The next reading: soon while an attempt hangs on what WireGuard shows, else seldom.
     fn schedule_reading(&mut self, now: Instant) {
         let urgent = self.peers.iter().any(|(_, p)| p.is_other() && p.link.phase.needs_readings());
-        let awaited = self.peers.iter().any(|(_, p)| p.is_other() && p.keeps_session(now));
+        let awaited = || self.peers.iter().any(|(_, p)| p.is_other() && p.keeps_session(now));
         if urgent || self.readings.traffic || self.readings.restless_at == Instant::MIN {
             self.readings.restless_at = now;
         }
         let after = if urgent {
             READ_FAST
-        } else if self.readings.traffic || awaited {
+        } else if self.readings.traffic || awaited() {
             READ_BUSY
         } else if now < self.readings.restless_at.saturating_add(READ_SLOWLY_FOR) {
             READ_SLOW
