@@ -29,7 +29,7 @@ pub fn mesh<const PEERS: usize>(config: &Config, report: &Report, mesh: &mut Mes
 /// What to complain of.
 pub fn ask(interface: &InterfaceName, json: bool, start: &str) -> Result<String, String> {
     let request = if json { Request::Status } else { Request::Table };
-    fetch(&directory(), interface, request, PATIENCE).map_err(|error| {
+    fetch(&directory(), interface, &request, PATIENCE).map_err(|error| {
         let advice = match error {
             FetchError::NotRunning(_) => format!("\nIs it running? `{start}` starts it."),
             FetchError::NotAllowed(_) => "\nTry again as root.".into(),

@@ -1,6 +1,6 @@
 //! The asking end of the control socket.
 
-use super::{END_OF_TABLE, Request, socket_path};
+use super::{END_OF_TEXT, Request, socket_path};
 use crate::config::InterfaceName;
 use core::fmt;
 use core::time::Duration;
@@ -59,14 +59,14 @@ impl FetchError {
     }
 }
 
-/// Asks the daemon of `interface` and returns its answer, one line of JSON or a table. Waits up to `patience` for each part of it.
+/// Asks the daemon of `interface` and returns its answer, one line of JSON or text for people. Waits up to `patience` for each part of it.
 ///
 /// # Errors
 /// When no daemon answers, or not with what was asked for.
 pub fn fetch(
     directory: &Path,
     interface: &InterfaceName,
-    request: Request,
+    request: &Request,
     patience: Duration,
 ) -> Result<String, FetchError> {
     let path = socket_path(directory, interface);
@@ -79,9 +79,9 @@ pub fn fetch(
     if let Some(why) = refusal(&text) {
         return Err(FetchError::Refused(why));
     }
-    if request == Request::Table {
-        let table = text.strip_suffix(END_OF_TABLE).ok_or(FetchError::Incomplete)?;
-        text.truncate(table.len());
+    if request.is_for_people() {
+        let whole = text.strip_suffix(END_OF_TEXT).ok_or(FetchError::Incomplete)?;
+        text.truncate(whole.len());
     }
     Ok(text)
 }
@@ -92,11 +92,11 @@ fn refusal(answer: &str) -> Option<String> {
     Some(rest.strip_prefix(",\"error\":")?.trim_end().trim_end_matches('}').to_owned() + "}")
 }
 
-fn exchange(path: &Path, request: Request, patience: Duration) -> io::Result<Vec<u8>> {
+fn exchange(path: &Path, request: &Request, patience: Duration) -> io::Result<Vec<u8>> {
     let mut stream = UnixStream::connect(path)?;
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(patience))?;
-    stream.write_all(format!("{}\n", request.as_str()).as_bytes())?;
+    stream.write_all(format!("{}\n", request.line()).as_bytes())?;
     let mut answer = Vec::new();
     stream.take(LARGEST_ANSWER).read_to_end(&mut answer)?;
     Ok(answer)

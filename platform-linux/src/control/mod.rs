@@ -12,6 +12,8 @@
 //! router is 45 kB, and shows all that a newer daemon has to say. A request that is not known is answered with
 //! `{"version":1,"error":{"id":"...","message":"..."}}`.
 //!
+//! An answer that takes a while, since others are asked first, is given later with a [`Ticket`].
+//!
 //! [`Server`] is a plain object without a thread for the daemon's loop; it never blocks, whatever a client does.
 //! [`fetch`] is the client's side, which blocks with a time-out. [`status`] has the document, [`render`] makes a table
 //! of it.
@@ -25,10 +27,11 @@ pub mod status;
 mod tests;
 
 pub use client::{FetchError, fetch, running};
-pub use server::{BindError, Interest, MAX_CLIENTS, Server};
+pub use server::{BindError, Interest, MAX_CLIENTS, Server, Ticket};
 
 use crate::config::InterfaceName;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 /// The version of the protocol and of every document in it. Fields may be added without a new one.
@@ -57,11 +60,16 @@ pub fn socket_path(directory: &Path, interface: &InterfaceName) -> PathBuf {
     directory.join(format!("{interface}.sock"))
 }
 
-/// Tells a whole table from one that was cut off.
-const END_OF_TABLE: &str = ".\n";
+/// Tells a whole text from one that was cut off.
+const END_OF_TEXT: &str = ".\n";
+
+/// An answer that is text for people.
+fn for_people(text: String) -> String {
+    text + END_OF_TEXT
+}
 
 /// What can be asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Request {
     /// The whole status: a [`status::Status`].
@@ -71,28 +79,40 @@ pub enum Request {
 }
 
 impl Request {
+    /// The words that are requests, as a refusal names them.
+    const KNOWN: &str = "\"status\" and \"table\"";
+
     /// The line that asks, without its end.
-    pub const fn as_str(self) -> &'static str {
+    pub fn line(&self) -> Cow<'static, str> {
         match self {
-            Self::Status => "status",
-            Self::Table => "table",
+            Self::Status => "status".into(),
+            Self::Table => "table".into(),
         }
     }
 
-    /// The answer to it.
-    pub fn answer(self, status: &status::Status) -> String {
+    /// Reads a line without its end: a word, and what it is about.
+    pub fn parse(line: &str) -> Option<Self> {
+        let line = line.trim();
+        match line.split_once(' ').unwrap_or((line, "")) {
+            ("status", "") => Some(Self::Status),
+            ("table", "") => Some(Self::Table),
+            _ => None,
+        }
+    }
+
+    /// The answer, where the status alone gives it.
+    pub fn answer(&self, status: &status::Status) -> String {
         match self {
             Self::Status => status.to_json(),
-            Self::Table => render::table(status) + END_OF_TABLE,
+            Self::Table => for_people(render::table(status)),
         }
     }
 
-    /// Reads a line without its end.
-    pub fn parse(line: &str) -> Option<Self> {
-        match line.trim() {
-            "status" => Some(Self::Status),
-            "table" => Some(Self::Table),
-            _ => None,
+    /// Whether the answer is text for people, which [`END_OF_TEXT`] ends, and not a document.
+    const fn is_for_people(&self) -> bool {
+        match self {
+            Self::Status => false,
+            Self::Table => true,
         }
     }
 }

@@ -6,8 +6,11 @@
 //! ```text
 //!             accept          line complete          all written
 //!  (free) ──────────► Asking ──────────────► Telling ───────────► (free)
-//!                       │ time-out, end of file, error │
-//!                       └──────────────► (free) ◄──────┘
+//!                       │ └─────► Waiting ────────┘ │
+//!                       │   answered   settled      │
+//!                       │    later                  │
+//!                       │ time-out, end of file, error
+//!                       └──────────────► (free) ◄───┘
 //! ```
 
 use super::{Refusal, RefusalReason, Request, VERSION, socket_path};
@@ -40,6 +43,10 @@ pub enum Interest {
     /// Room to write.
     Writable,
 }
+
+/// Stands for a client whose answer comes later, with [`Server::settle`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticket(u64);
 
 /// Why there is no control socket. The daemon works without one.
 #[derive(Debug)]
@@ -95,6 +102,7 @@ pub struct Server {
     /// Device and inode of the socket, so that only our own is removed at the end.
     identity: (u64, u64),
     clients: [Option<Client>; MAX_CLIENTS],
+    next_ticket: u64,
 }
 
 #[derive(Debug)]
@@ -112,6 +120,8 @@ struct Client {
 enum Phase {
     /// The request as far as it has come.
     Asking { line: [u8; MAX_REQUEST], len: usize },
+    /// Until it is settled, or time is up.
+    Waiting(Ticket),
     /// The answer, and how much of it has gone.
     Telling { answer: Vec<u8>, sent: usize },
 }
@@ -146,7 +156,7 @@ impl Server {
             let _ = fs::remove_file(&temporary);
             BindError::Io { path: path.clone(), error }
         })?;
-        Ok(Self { listener, path, identity, clients: [const { None }; MAX_CLIENTS] })
+        Ok(Self { listener, path, identity, clients: [const { None }; MAX_CLIENTS], next_ticket: 0 })
     }
 
     /// Where it listens.
@@ -158,9 +168,10 @@ impl Server {
     pub fn interests(&self) -> impl Iterator<Item = (BorrowedFd<'_>, Interest)> {
         // Without a free place the queue is left alone, or a poll would return at once for ever.
         let listener = self.has_place().then(|| (self.listener.as_fd(), Interest::Readable));
-        let clients = self.clients.iter().flatten().map(|client| match client.phase {
-            Phase::Asking { .. } => (client.stream.as_fd(), Interest::Readable),
-            Phase::Telling { .. } => (client.stream.as_fd(), Interest::Writable),
+        let clients = self.clients.iter().flatten().filter_map(|client| match client.phase {
+            Phase::Asking { .. } => Some((client.stream.as_fd(), Interest::Readable)),
+            Phase::Waiting(_) => None,
+            Phase::Telling { .. } => Some((client.stream.as_fd(), Interest::Writable)),
         });
         listener.into_iter().chain(clients)
     }
@@ -171,17 +182,39 @@ impl Server {
     }
 
     /// Accepts, reads, answers and lets go, as far as it goes without waiting. `answer` makes the document for a
-    /// request; it is called at most [`MAX_CLIENTS`] times.
+    /// request; it is called at most [`MAX_CLIENTS`] times. Where it makes none, the client waits until its ticket is settled.
     ///
     /// The number of system calls is bounded: per client a request's worth of reads and an answer's worth of writes.
-    pub fn handle(&mut self, now: Instant, mut answer: impl FnMut(Request) -> String) {
+    pub fn handle(&mut self, now: Instant, mut answer: impl FnMut(Request, Ticket) -> Option<String>) {
         self.accept(now);
         for place in &mut self.clients {
+            let next_ticket = &mut self.next_ticket;
+            let mut answer = |request| {
+                let ticket = Ticket(*next_ticket);
+                *next_ticket += 1;
+                answer(request, ticket).ok_or(ticket)
+            };
             if let Some(client) = place
                 && (client.deadline <= now || client.advance(&mut answer).is_break())
             {
                 *place = None;
             }
+        }
+    }
+
+    /// Gives the answer that a client waits for, and sends what goes without waiting. Nothing happens if the client's time was
+    /// up before.
+    pub fn settle(&mut self, ticket: Ticket, answer: String) {
+        let waits = |place: &&mut Option<Client>| {
+            place
+                .as_ref()
+                .is_some_and(|client| matches!(client.phase, Phase::Waiting(other) if other == ticket))
+        };
+        let Some(place) = self.clients.iter_mut().find(waits) else { return };
+        if let Some(client) = place
+            && client.begin(answer).is_break()
+        {
+            *place = None;
         }
     }
 
@@ -218,29 +251,42 @@ type Flow = core::ops::ControlFlow<()>;
 
 impl Client {
     /// Goes on until it would have to wait; breaks when there is nothing left to do for this client.
-    fn advance(&mut self, answer: &mut impl FnMut(Request) -> String) -> Flow {
-        if let Phase::Asking { line, len } = &mut self.phase {
-            let Some(reply) = ask(&mut self.stream, line, len, answer)? else { return Flow::Continue(()) };
-            self.phase = Phase::Telling { answer: reply.into_bytes(), sent: 0 };
+    fn advance(&mut self, answer: &mut impl FnMut(Request) -> Result<String, Ticket>) -> Flow {
+        match &mut self.phase {
+            Phase::Asking { line, len } => match ask(&mut self.stream, line, len, answer)? {
+                None => Flow::Continue(()),
+                Some(Ok(reply)) => self.begin(reply),
+                Some(Err(ticket)) => {
+                    self.phase = Phase::Waiting(ticket);
+                    Flow::Continue(())
+                }
+            },
+            Phase::Waiting(_) => Flow::Continue(()),
+            Phase::Telling { answer, sent } => tell(&mut self.stream, answer, sent),
         }
-        if let Phase::Telling { answer, sent } = &mut self.phase {
-            tell(&mut self.stream, answer, sent)?;
-        }
+    }
+
+    /// Sends what goes of the answer without waiting.
+    fn begin(&mut self, answer: String) -> Flow {
+        let answer = answer.into_bytes();
+        let mut sent = 0;
+        tell(&mut self.stream, &answer, &mut sent)?;
+        self.phase = Phase::Telling { answer, sent };
         Flow::Continue(())
     }
 }
 
-/// Reads what has come of the request. The answer once the line is complete.
+/// Reads what has come of the request. Once the line is complete, the answer or the ticket for it.
 fn ask(
     stream: &mut UnixStream,
     line: &mut [u8; MAX_REQUEST],
     len: &mut usize,
-    answer: &mut impl FnMut(Request) -> String,
-) -> core::ops::ControlFlow<(), Option<String>> {
+    answer: &mut impl FnMut(Request) -> Result<String, Ticket>,
+) -> core::ops::ControlFlow<(), Option<Result<String, Ticket>>> {
     use core::ops::ControlFlow::{Break, Continue};
     loop {
         let Some(room) = line.get_mut(*len..).filter(|room| !room.is_empty()) else {
-            return Continue(Some(refusal("request-too-long", "a request is one short line")));
+            return Continue(Some(Ok(refusal("request-too-long", "a request is one short line"))));
         };
         match stream.read(room) {
             Ok(0) => return Break(()),
@@ -255,7 +301,8 @@ fn ask(
             return Continue(Some(match text.and_then(Request::parse) {
                 Some(request) => answer(request),
                 None => {
-                    refusal("unknown-request", "this version knows the requests \"status\" and \"table\"")
+                    let message = format!("this version knows the requests {}", Request::KNOWN);
+                    Ok(refusal("unknown-request", &message))
                 }
             }));
         }

@@ -328,7 +328,7 @@ impl Drop for Done<'_> {
 }
 
 /// Polls and handles until `done`, which another thread sets; the time passed in stands still.
-fn serve(server: &mut Server, answer: impl Fn(Request) -> String, done: &AtomicBool) {
+fn serve(server: &mut Server, answer: impl Fn(&Request) -> String, done: &AtomicBool) {
     while !done.load(Ordering::Acquire) {
         let fds: Vec<PollFd<'_>> = server
             .interests()
@@ -342,7 +342,7 @@ fn serve(server: &mut Server, answer: impl Fn(Request) -> String, done: &AtomicB
             .collect();
         clock::ready_within(&fds, Duration::from_millis(10));
         drop(fds);
-        server.handle(Instant::from_secs(1), &answer);
+        server.handle(Instant::from_secs(1), |request, _| Some(answer(&request)));
     }
 }
 
@@ -362,8 +362,8 @@ fn asks_and_answers() {
     std::thread::scope(|scope| {
         scope.spawn(|| serve(&mut server, |request| request.answer(&large), &done));
         let _done = Done(&done);
-        let said = fetch(&directory.0, &wg0, Request::Status, PATIENCE);
-        let for_people = fetch(&directory.0, &wg0, Request::Table, PATIENCE);
+        let said = fetch(&directory.0, &wg0, &Request::Status, PATIENCE);
+        let for_people = fetch(&directory.0, &wg0, &Request::Table, PATIENCE);
         let other = fetch_line(&directory.0, "stats\n");
         let latin1 = fetch_line(&directory.0, "\u{fc}\n");
         let long = fetch_line(&directory.0, &"x".repeat(1000));
@@ -391,9 +391,9 @@ fn fetch_line(directory: &Path, line: &str) -> String {
 /// Turns the server until nothing more happens: a client's bytes are there as soon as its write has returned.
 fn turn(server: &mut Server, now: Instant) -> usize {
     let mut asked = 0;
-    server.handle(now, |_| {
+    server.handle(now, |_, _| {
         asked += 1;
-        "answer\n".into()
+        Some("answer\n".into())
     });
     asked
 }
@@ -438,7 +438,7 @@ fn a_client_that_does_not_read_delays_nobody() {
     let mut deaf = UnixStream::connect(server.path()).unwrap();
     deaf.write_all(b"status\n").unwrap();
     let now = Instant::from_secs(1);
-    server.handle(now, |_| "x".repeat(10_000_000));
+    server.handle(now, |_, _| Some("x".repeat(10_000_000)));
     let waiting: Vec<Interest> = server.interests().map(|(_, interest)| interest).collect();
     assert_eq!(waiting, [Interest::Readable, Interest::Writable]);
     let mut brisk = UnixStream::connect(server.path()).unwrap();
@@ -449,6 +449,42 @@ fn a_client_that_does_not_read_delays_nobody() {
     assert_eq!(said, "answer\n");
     assert_eq!(turn(&mut server, now + Duration::from_secs(5)), 0);
     assert_eq!(server.interests().count(), 1);
+}
+
+#[test]
+fn an_answer_may_come_later() {
+    let directory = Directory::new();
+    let mut server = Server::bind(&directory.0, &name("wg0")).unwrap();
+    let start = Instant::from_secs(1);
+    let mut tickets = Vec::new();
+    let mut clients: Vec<UnixStream> = (0..3)
+        .map(|_| {
+            let mut client = UnixStream::connect(server.path()).unwrap();
+            client.write_all(b"status\n").unwrap();
+            server.handle(start, |_, ticket| {
+                tickets.push(ticket);
+                None
+            });
+            client
+        })
+        .collect();
+    // Who waits is not polled, and is not heard a second time.
+    assert_eq!(server.interests().count(), 1);
+    assert_eq!(turn(&mut server, start), 0);
+    let mut said = String::new();
+    server.settle(tickets[1], "second\n".into());
+    clients[1].read_to_string(&mut said).unwrap();
+    assert_eq!(said, "second\n");
+    // More than fits goes on as any answer does.
+    server.settle(tickets[0], "x".repeat(10_000_000));
+    assert_eq!(server.interests().filter(|(_, interest)| *interest == Interest::Writable).count(), 1);
+    let timeout = server.next_timeout().unwrap();
+    assert_eq!(turn(&mut server, timeout), 0);
+    assert_eq!(server.next_timeout(), None);
+    // Too late, and once more: nobody is there.
+    server.settle(tickets[2], "third\n".into());
+    server.settle(tickets[1], "second\n".into());
+    assert_eq!(clients[2].read_to_string(&mut said).unwrap(), 0);
 }
 
 #[test]
@@ -503,7 +539,7 @@ fn a_living_daemon_keeps_its_socket_and_a_dead_one_leaves_it() {
     // A daemon that was killed leaves a socket that nobody listens on.
     drop(UnixListener::bind(&path).unwrap());
     assert!(path.exists());
-    assert!(matches!(fetch(&directory.0, &wg0, Request::Status, PATIENCE), Err(FetchError::NotRunning(_))));
+    assert!(matches!(fetch(&directory.0, &wg0, &Request::Status, PATIENCE), Err(FetchError::NotRunning(_))));
     let second = Server::bind(&directory.0, &wg0).unwrap();
     drop(second);
     assert!(!path.exists());
@@ -553,15 +589,15 @@ fn the_client_tells_failures_apart() {
     let directory = Directory::new();
     let wg0 = name("wg0");
     let short = core::time::Duration::from_millis(20);
-    let ask = |request, patience| fetch(&directory.0, &wg0, request, patience);
-    assert!(matches!(ask(Request::Status, PATIENCE), Err(FetchError::NotRunning(_))));
+    let ask = |request: &Request, patience| fetch(&directory.0, &wg0, request, patience);
+    assert!(matches!(ask(&Request::Status, PATIENCE), Err(FetchError::NotRunning(_))));
     assert_eq!(running(&directory.0.join("none")).unwrap(), []);
 
     let mut server = Server::bind(&directory.0, &wg0).unwrap();
     // Nobody turns the server.
-    assert!(matches!(ask(Request::Status, short), Err(FetchError::TimedOut)));
+    assert!(matches!(ask(&Request::Status, short), Err(FetchError::TimedOut)));
 
-    let (status, table) = (Request::Status, Request::Table);
+    let (status, table) = (&Request::Status, &Request::Table);
     for (request, answer, whole) in [
         (status, "{\"half\"", None),
         (status, "", None),

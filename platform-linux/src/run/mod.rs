@@ -179,7 +179,7 @@ pub fn run<const PEERS: usize>(config: &Config, mesh: &mut Mesh<PEERS>) -> Resul
         let now = clock::now();
         daemon.turn(now, ready)?;
         if let Some(server) = server.as_mut().filter(|_| asked || ready.alarm) {
-            server.handle(now, |request| request.answer(&daemon.status(now)));
+            server.handle(now, |request, _| Some(request.answer(&daemon.status(now))));
         }
         manager.alive(now);
     }

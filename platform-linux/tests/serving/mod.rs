@@ -64,7 +64,7 @@ pub(crate) fn while_serving<T>(directory: &Path, interface: &str, asking: impl F
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Acquire) {
-                server.handle(Instant::from_secs(1), |request| request.answer(&status));
+                server.handle(Instant::from_secs(1), |request, _| Some(request.answer(&status)));
                 std::thread::sleep(core::time::Duration::from_millis(2));
             }
         });
