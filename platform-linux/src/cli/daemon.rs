@@ -22,14 +22,12 @@ pub fn mesh<const PEERS: usize>(config: &Config, report: &Report, mesh: &mut Mes
     }
 }
 
-/// Asks the daemon of an interface for its status: the JSON document, or a table for people. `start` is the command that
-/// starts one.
+/// Asks the daemon of an interface. `start` is the command that starts one.
 ///
 /// # Errors
 /// What to complain of.
-pub fn ask(interface: &InterfaceName, json: bool, start: &str) -> Result<String, String> {
-    let request = if json { Request::Status } else { Request::Table };
-    fetch(&directory(), interface, &request, PATIENCE).map_err(|error| {
+pub fn ask(interface: &InterfaceName, request: &Request, start: &str) -> Result<String, String> {
+    fetch(&directory(), interface, request, PATIENCE).map_err(|error| {
         let advice = match error {
             FetchError::NotRunning(_) => format!("\nIs it running? `{start}` starts it."),
             FetchError::NotAllowed(_) => "\nTry again as root.".into(),

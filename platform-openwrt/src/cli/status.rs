@@ -6,7 +6,7 @@ use std::{path::Path, process::ExitCode};
 use wgautomesh::{
     cli::{FAILED, ask, complain, lines, print, show},
     config::InterfaceName,
-    control::VERSION,
+    control::{Request, VERSION},
 };
 
 use crate::config::Meshes;
@@ -45,7 +45,8 @@ pub(super) fn status(directory: &Path, whose: &Whose, json: bool) -> ExitCode {
 }
 
 fn one(interface: &InterfaceName, json: bool) -> Result<String, String> {
-    ask(interface, json, START)
+    let request = if json { Request::Status } else { Request::Table };
+    ask(interface, &request, START)
 }
 
 /// The interface of a mesh, whatever else is wrong with it.
@@ -68,7 +69,7 @@ fn all(meshes: &Meshes, json: bool) -> ExitCode {
     let mut answers = Vec::new();
     for mesh in meshes.list.iter().filter(|mesh| mesh.is_enabled()) {
         let answer = match mesh.interface() {
-            Some(interface) => ask(interface, json, START),
+            Some(interface) => one(interface, json),
             None => Err(format!("wgautomesh: {}: it has no interface\n", mesh.name())),
         };
         answers.push((mesh.name(), answer));

@@ -6,6 +6,7 @@ mod import;
 mod init;
 mod run;
 mod status;
+mod whose;
 
 use super::{Usage, complain_of, genkey, print};
 use crate::config::{InterfaceName, nearest};
@@ -13,9 +14,13 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use wgautomesh_core::Mesh;
+use whose::Whose;
 
 /// Where the configuration is when the command line does not say: where the original wgautomesh looks.
 const DEFAULT_FILE: &str = "/etc/wgautomesh.toml";
+
+/// How a daemon is started, for who asks one that does not run.
+const START: &str = "wgautomesh run FILE";
 
 /// The words that are commands; any other first word is a file.
 const COMMANDS: [&str; 6] = ["run", "check", "init", "import", "genkey", "status"];
@@ -28,7 +33,7 @@ enum Command {
     Init { file: PathBuf, interface: Option<InterfaceName> },
     Import { file: PathBuf },
     Genkey,
-    Status { whose: status::Whose, json: bool },
+    Status { whose: Whose, json: bool },
     Help(help::Topic),
     Version,
 }
@@ -135,12 +140,12 @@ fn as_path(word: OsString) -> Result<PathBuf, Usage> {
     Ok(PathBuf::from(word))
 }
 
-fn whose(interface: Option<OsString>, file: Option<PathBuf>) -> Result<status::Whose, Usage> {
+fn whose(interface: Option<OsString>, file: Option<PathBuf>) -> Result<Whose, Usage> {
     match (interface, file) {
         (Some(_), Some(_)) => Err(Usage("give either --interface or a file, not both".into())),
-        (Some(name), None) => super::interface(&name).map(status::Whose::Interface),
-        (None, Some(file)) => Ok(status::Whose::ConfiguredBy(file)),
-        (None, None) => Ok(status::Whose::TheOnlyOne),
+        (Some(name), None) => super::interface(&name).map(Whose::Interface),
+        (None, Some(file)) => Ok(Whose::ConfiguredBy(file)),
+        (None, None) => Ok(Whose::TheOnlyOne),
     }
 }
 

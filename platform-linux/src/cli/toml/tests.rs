@@ -1,7 +1,7 @@
 //! Tests of how a command line is read.
 
 use super::help::Topic;
-use super::status::Whose;
+use super::whose::Whose;
 use super::{Command, meant_a_command, parse};
 use crate::config::InterfaceName;
 use std::ffi::OsString;
