@@ -20,11 +20,13 @@
 
 mod client;
 pub mod render;
+#[cfg(feature = "admin")]
+pub mod schema;
 mod server;
 pub mod status;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use client::{FetchError, fetch, running};
 pub use server::{BindError, Interest, MAX_CLIENTS, Server, Ticket};

@@ -44,7 +44,7 @@ impl Drop for Directory {
     }
 }
 
-fn sample() -> Status {
+pub(crate) fn sample() -> Status {
     let peer = |name: Option<&str>, key: &str, address: &str| Peer {
         name: name.map(str::to_owned),
         key: key.to_owned(),

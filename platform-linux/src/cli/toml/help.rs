@@ -154,7 +154,8 @@ Usage: wgautomesh status [--json] [--interface NAME | FILE]
 
   -i, --interface NAME   the WireGuard interface that it meshes
   FILE                   the configuration file it was started with
-  --json                 the whole status as one JSON document
+  --json                 the whole status as one JSON document, as
+                         wgautomesh-status(5) describes it
 
 Neither is needed where only one wgautomesh runs. Peers that are not connected
 come first, each with the last reason. Only root, and the user that the daemon
