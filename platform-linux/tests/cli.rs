@@ -4,7 +4,7 @@
 mod manager;
 mod serving;
 
-use serving::{Directory, TABLE, while_serving};
+use serving::{Directory, METRICS, TABLE, while_serving};
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -34,6 +34,7 @@ fn help_and_version_need_nothing() {
         (&["import", "--help"], "Prints the configuration"),
         (&["genkey", "--help"], "Prints a new random"),
         (&["status", "--help"], "Shows a running wgautomesh"),
+        (&["metrics", "--help"], "Prints the metrics"),
         (&["--version"], concat!("wgautomesh ", env!("CARGO_PKG_VERSION"), "\n")),
     ] {
         let output = wgautomesh(arguments).env_clear().output().unwrap();
@@ -128,6 +129,10 @@ fn status_finds_the_daemon() {
         let json = status(&directory.0, &["--json"]);
         let parsed: Status = serde_json::from_slice(&json.stdout).unwrap();
         assert_eq!((parsed.version, parsed.node.interface.as_str()), (1, "wg0"));
+
+        let metrics = wgautomesh(&["metrics"]).env("WGAUTOMESH_RUNTIME_DIR", &directory.0).output().unwrap();
+        assert_eq!((text(&metrics.stdout), text(&metrics.stderr)), (METRICS, ""));
+        assert_eq!(metrics.status.code(), Some(0));
 
         while_serving(&directory.0, "wg1", |_| {
             let output = status(&directory.0, &[]);

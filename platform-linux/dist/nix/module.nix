@@ -106,6 +106,8 @@ in
           };
           upnp_forward_external_port =
             optional types.port "The external port that the router is to forward to WireGuard's.";
+          metrics_listen =
+            optional types.str "Where Prometheus may fetch metrics: an address of this machine, and a TCP port.";
           peers = mkOption {
             type = types.listOf peer;
             default = [ ];

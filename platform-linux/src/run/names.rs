@@ -35,6 +35,11 @@ impl Names {
         self.0.iter().map(|(key, name)| (key, name.as_deref()))
     }
 
+    /// Whether it is a peer.
+    pub(super) fn contains(&self, key: &PublicKey) -> bool {
+        self.0.iter().any(|(other, _)| other == key)
+    }
+
     /// A peer in a line of the log.
     pub(super) fn of(&self, key: PublicKey) -> Named<'_> {
         Named { key, name: self.name(&key) }
