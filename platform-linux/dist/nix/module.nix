@@ -51,9 +51,10 @@ in
     };
 
     logLevel = mkOption {
-      type = types.enum [ "trace" "debug" "info" "warn" "error" ];
+      type = types.str;
       default = "info";
-      description = "How much is logged.";
+      example = "info,wgautomesh::portmap=debug";
+      description = "How much is logged: trace, debug, info, warn or error, and for parts of the program.";
     };
 
     enableGossipEncryption = mkOption {

@@ -21,6 +21,12 @@ impl Names {
         )
     }
 
+    /// One peer with a name.
+    #[cfg(test)]
+    pub(super) fn one(key: PublicKey, name: &str) -> Self {
+        Self(vec![(key, Some(name.into()))])
+    }
+
     /// A peer that the configuration does not name.
     pub(super) fn add(&mut self, key: PublicKey) {
         self.0.push((key, None));

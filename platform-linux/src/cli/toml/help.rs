@@ -67,7 +67,8 @@ Options:
 
 Environment:
   WGAUTOMESH_LOG           how much to log: error, warn, info (the default),
-                           debug, trace or off
+                           debug, trace or off; and how much of a part of the
+                           program: info,wgautomesh::portmap=debug
   WGAUTOMESH_RUNTIME_DIR   where the control sockets are, instead of
                            /run/wgautomesh
 
