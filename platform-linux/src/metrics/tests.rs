@@ -1,6 +1,7 @@
 //! The whole text to the letter, read by a strict parser of the format and by Prometheus' own, and the dashboard held
 //! against it.
 
+mod dashboard;
 mod parser;
 
 use std::{
