@@ -11,11 +11,13 @@
 //!   a peer which the administrator has just removed would come back. `kernel` sends the messages itself.
 //! - *Userspace*: its socket has no time-out, so a hung device would hang the daemon; one endpoint with an IPv6 zone fails
 //!   the whole reading; what it does not know it prints to standard output; and its `apply` starts `wireguard-go` when
-//!   the socket is absent. `uapi` is a client without these.
+//!   the socket is absent. `uapi` is a client without these, and only where the feature `userspace` is on: routers have the
+//!   kernel's.
 
 mod dump;
 mod kernel;
 pub(crate) mod route;
+#[cfg_attr(not(feature = "userspace"), path = "no_userspace.rs")]
 mod uapi;
 
 #[cfg(test)]
