@@ -165,15 +165,17 @@ struct Shown<'s> {
     tally: PeerTally,
 }
 
+/// Gives the samples of one peer, each with its labels and its value.
+type Samples<'f> = &'f dyn Fn(&Shown<'_>, &mut dyn FnMut(&Labels, f64));
+
 fn peers(out: &mut Exposition, interface: &Labels, peers: &[Peer], tally: &Tally) {
     let shown: Vec<Shown<'_>> = peers.iter().map(|peer| shown(interface, peer, tally)).collect();
-    let mut family =
-        |name: &str, kind, help: &str, samples: &dyn Fn(&Shown<'_>, &mut dyn FnMut(&Labels, f64))| {
-            out.family(name, kind, help);
-            for one in &shown {
-                samples(one, &mut |labels, value| out.sample(name, labels, value));
-            }
-        };
+    let mut family = |name: &str, kind, help: &str, samples: Samples<'_>| {
+        out.family(name, kind, help);
+        for one in &shown {
+            samples(one, &mut |labels, value| out.sample(name, labels, value));
+        }
+    };
     family("wgautomesh_peer_info", Kind::Gauge, "A configured peer.", &|one, sample| {
         sample(&one.labels.and("mesh_address", &one.peer.address.to_string()), 1.0);
     });

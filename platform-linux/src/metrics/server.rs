@@ -15,9 +15,10 @@
 //! Where it cannot listen, that is said once and tried again: the mesh does not depend on it. The address need not be there
 //! yet, as that of this node in the mesh is not before its interface.
 
+use core::net::SocketAddr;
 use std::{
     io::{self, ErrorKind, Read as _},
-    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    net::{Shutdown, TcpListener, TcpStream},
     os::fd::{AsFd as _, BorrowedFd},
 };
 

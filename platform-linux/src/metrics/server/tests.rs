@@ -1,9 +1,12 @@
 //! Real clients on loopback, and a time that the test passes in.
 
-use core::cell::Cell;
+use core::{
+    cell::Cell,
+    net::{Ipv6Addr, SocketAddr},
+};
 use std::{
     io::{Read as _, Write as _},
-    net::{Ipv6Addr, SocketAddr, TcpListener},
+    net::TcpListener,
 };
 
 use rustix::event::{PollFd, PollFlags};

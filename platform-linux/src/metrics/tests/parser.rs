@@ -77,9 +77,6 @@ pub(super) fn parse(text: &str) -> Result<Vec<Family>, String> {
         if !seen.insert((sample.name.clone(), labels)) {
             return wrong("a series twice");
         }
-        if family.kind != "gauge" && !(sample.value >= 0.0) {
-            return wrong("a count below nothing");
-        }
         family.samples.push(sample);
     }
     families.iter().filter(|family| family.kind == "histogram").try_for_each(histogram)?;
@@ -133,7 +130,7 @@ fn sample(line: &str) -> Option<Sample> {
         }
     }
     let value = rest.strip_prefix(' ')?;
-    // Plain numbers: no blank more, no time stamp.
+    // Plain numbers: no blank more, no time stamp, nothing below 0.
     let plain = value.chars().all(|c| c.is_ascii_digit() || c == '.');
     let value = value.parse().ok().filter(|_| plain)?;
     is_name(name, true).then(|| Sample { name: name.into(), labels, value })
