@@ -10,6 +10,7 @@ pub(crate) enum Topic {
     Import,
     Genkey,
     Status,
+    Metrics,
 }
 
 impl Topic {
@@ -22,6 +23,7 @@ impl Topic {
             Some("import") => Self::Import,
             Some("genkey") => Self::Genkey,
             Some("status") => Self::Status,
+            Some("metrics") => Self::Metrics,
             _ => Self::General,
         }
     }
@@ -37,6 +39,7 @@ pub(crate) fn text(topic: Topic) -> &'static str {
         Topic::Import => IMPORT,
         Topic::Genkey => GENKEY,
         Topic::Status => STATUS,
+        Topic::Metrics => METRICS,
     }
 }
 
@@ -52,6 +55,7 @@ Usage:
   wgautomesh import FILE.conf  print the configuration for a wg-quick file
   wgautomesh genkey            print a new gossip secret
   wgautomesh status            show the peers of a running wgautomesh
+  wgautomesh metrics           print its metrics for Prometheus
   wgautomesh COMMAND --help    more about one command
 
 FILE is a TOML file, /etc/wgautomesh.toml if none is given. A first word that is
@@ -63,7 +67,8 @@ Options:
 
 Environment:
   WGAUTOMESH_LOG           how much to log: error, warn, info (the default),
-                           debug, trace or off
+                           debug, trace or off; and how much of a part of the
+                           program: info,wgautomesh::portmap=debug
   WGAUTOMESH_RUNTIME_DIR   where the control sockets are, instead of
                            /run/wgautomesh
 
@@ -154,13 +159,30 @@ Usage: wgautomesh status [--json] [--interface NAME | FILE]
 
   -i, --interface NAME   the WireGuard interface that it meshes
   FILE                   the configuration file it was started with
-  --json                 the whole status as one JSON document
+  --json                 the whole status as one JSON document, as
+                         wgautomesh-status(5) describes it
 
 Neither is needed where only one wgautomesh runs. Peers that are not connected
 come first, each with the last reason. Only root, and the user that the daemon
 runs as, may ask.
 
 Exit status: 0 shown; 1 no wgautomesh answered.
+";
+
+const METRICS: &str = "\
+Prints the metrics of a running wgautomesh in Prometheus' text format.
+
+Usage: wgautomesh metrics [--interface NAME | FILE]
+
+  -i, --interface NAME   the WireGuard interface that it meshes
+  FILE                   the configuration file it was started with
+
+Neither is needed where only one wgautomesh runs. Prometheus itself fetches them
+from the address that metrics_listen names in the configuration. Each metric is
+printed with what it means. Counters begin at 0 when the daemon is started. Only
+root, and the user that the daemon runs as, may ask.
+
+Exit status: 0 printed; 1 no wgautomesh answered.
 ";
 
 #[cfg(test)]
