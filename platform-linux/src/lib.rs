@@ -7,6 +7,8 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
+#[cfg(feature = "admin")]
+pub mod doctor;
 mod errands;
 pub mod import;
 pub mod log;
