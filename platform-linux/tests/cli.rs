@@ -34,6 +34,8 @@ fn help_and_version_need_nothing() {
         (&["import", "--help"], "Prints the configuration"),
         (&["genkey", "--help"], "Prints a new random"),
         (&["status", "--help"], "Shows a running wgautomesh"),
+        #[cfg(feature = "admin")]
+        (&["doctor", "--help"], "Checks this machine"),
         (&["--version"], concat!("wgautomesh ", env!("CARGO_PKG_VERSION"), "\n")),
     ] {
         let output = wgautomesh(arguments).env_clear().output().unwrap();

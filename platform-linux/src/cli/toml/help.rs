@@ -10,6 +10,8 @@ pub(crate) enum Topic {
     Import,
     Genkey,
     Status,
+    #[cfg(feature = "admin")]
+    Doctor,
 }
 
 impl Topic {
@@ -22,6 +24,8 @@ impl Topic {
             Some("import") => Self::Import,
             Some("genkey") => Self::Genkey,
             Some("status") => Self::Status,
+            #[cfg(feature = "admin")]
+            Some("doctor") => Self::Doctor,
             _ => Self::General,
         }
     }
@@ -37,6 +41,8 @@ pub(crate) fn text(topic: Topic) -> &'static str {
         Topic::Import => IMPORT,
         Topic::Genkey => GENKEY,
         Topic::Status => STATUS,
+        #[cfg(feature = "admin")]
+        Topic::Doctor => DOCTOR,
     }
 }
 
@@ -52,6 +58,7 @@ Usage:
   wgautomesh import FILE.conf  print the configuration for a wg-quick file
   wgautomesh genkey            print a new gossip secret
   wgautomesh status            show the peers of a running wgautomesh
+  wgautomesh doctor [FILE]     check this machine for what FILE wants
   wgautomesh COMMAND --help    more about one command
 
 FILE is a TOML file, /etc/wgautomesh.toml if none is given. A first word that is
@@ -161,6 +168,30 @@ come first, each with the last reason. Only root, and the user that the daemon
 runs as, may ask.
 
 Exit status: 0 shown; 1 no wgautomesh answered.
+";
+
+#[cfg(feature = "admin")]
+const DOCTOR: &str = "\
+Checks this machine for what a configuration wants: each finding with its fix.
+
+Usage: wgautomesh doctor [--json] [FILE]
+
+  --json   the findings as one JSON document
+
+FILE is /etc/wgautomesh.toml if none is given. It looks at the configuration;
+the interface, its keys, ports and addresses; the ways to the peers and to their
+endpoints; the firewall, MTU and reverse path filter; the clock; capabilities,
+and the owners and modes of files; and a wgautomesh that runs. Nothing is
+changed. To read the firewall it starts nft and iptables-save, where they are.
+
+Root sees most. What could not be looked at is listed as skipped, with what to
+do about that. What it says of a firewall is what may happen: it is no proof.
+
+  error     the mesh cannot work, or not with all peers
+  warning   most likely not as it was meant
+  note      worth knowing
+
+Exit status: 0 there is no error; 1 there is one.
 ";
 
 #[cfg(test)]

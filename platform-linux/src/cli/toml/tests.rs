@@ -39,6 +39,10 @@ fn reads_what_it_should() {
         ("status -i wg0", Command::Status { whose: interface(), json: false }),
         ("status -iwg0", Command::Status { whose: interface(), json: false }),
         ("status a.toml", Command::Status { whose: Whose::ConfiguredBy(file("a.toml")), json: false }),
+        #[cfg(feature = "admin")]
+        ("doctor", Command::Doctor { file: file("/etc/wgautomesh.toml"), json: false }),
+        #[cfg(feature = "admin")]
+        ("doctor --json a.toml", Command::Doctor { file: file("a.toml"), json: true }),
         ("--help", Command::Help(Topic::General)),
         ("-h", Command::Help(Topic::General)),
         ("check --help", Command::Help(Topic::Check)),
@@ -46,6 +50,8 @@ fn reads_what_it_should() {
         ("init --help", Command::Help(Topic::Init)),
         ("genkey --help", Command::Help(Topic::Genkey)),
         ("status --help", Command::Help(Topic::Status)),
+        #[cfg(feature = "admin")]
+        ("doctor --help", Command::Help(Topic::Doctor)),
         ("--version", Command::Version),
         ("-V", Command::Version),
         ("run --version", Command::Version),
