@@ -21,6 +21,8 @@ pub mod resolve;
 pub mod rng;
 mod rtnl;
 mod run;
+#[cfg_attr(not(feature = "sandbox"), path = "sandbox/absent.rs")]
+mod sandbox;
 pub mod store;
 pub mod watch;
 pub mod wireguard;

@@ -1,20 +1,8 @@
 //! Files: whose they are and who may do what with them. No symbolic link is followed where the daemon follows none.
 
-use std::{
-    fs, io,
-    os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, os::unix::fs::MetadataExt as _, path::PathBuf};
 
 use super::super::facts::{FileFacts, FileState, Kind, Purpose};
-
-/// The directory that a file is in.
-pub(super) fn folder_of(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-        _ => ".".into(),
-    }
-}
 
 pub(super) fn look(purpose: Purpose, path: PathBuf) -> FileFacts {
     let metadata = match purpose {
@@ -47,7 +35,5 @@ mod tests {
         assert_eq!((root.kind, root.owner), (Kind::Directory, 0));
         assert_eq!(look(Purpose::Persist, "/nowhere/state".into()).state, Ok(None));
         assert_eq!(look(Purpose::Persist, "/dev/null".into()).state.unwrap().unwrap().kind, Kind::Other);
-        assert_eq!(folder_of(Path::new("state")), Path::new("."));
-        assert_eq!(folder_of(Path::new("/var/lib/state")), Path::new("/var/lib"));
     }
 }

@@ -28,6 +28,7 @@ use super::facts::{
 use crate::{
     config::{Config, Report},
     control,
+    store::folder_of,
     wireguard::own_address,
 };
 
@@ -79,7 +80,7 @@ pub(super) fn look(subject: Subject) -> Facts {
     let named = [
         (Purpose::Config, Some(subject.file)),
         (Purpose::Secret, subject.secret_file),
-        (Purpose::PersistFolder, subject.persist_file.as_deref().map(files::folder_of)),
+        (Purpose::PersistFolder, subject.persist_file.as_deref().map(folder_of)),
         (Purpose::Persist, subject.persist_file),
         (Purpose::ControlFolder, Some(control::directory())),
     ];
