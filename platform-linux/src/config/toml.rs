@@ -32,20 +32,31 @@ const MOST_SYNTAX_ERRORS: usize = 20;
 /// The report, with at least one error, when the daemon cannot start with this file.
 pub fn load(path: &Path, capacity: usize) -> Result<(Config, Report), Report> {
     let mut report = Report::new(path.to_string_lossy());
-    let config = read_source(path, &mut report).and_then(|file| {
-        let draft = parse(&file.bytes, &mut report)?;
+    match read(path, capacity, &mut report, |_| {}) {
+        Some(config) => Ok((config, report)),
+        None => Err(report),
+    }
+}
+
+/// As [`load`], with `change` made to what was read before it is judged.
+pub(super) fn read(
+    path: &Path,
+    capacity: usize,
+    report: &mut Report,
+    change: impl FnOnce(&mut Draft),
+) -> Option<Config> {
+    let config = read_source(path, report).and_then(|file| {
+        let mut draft = parse(&file.bytes, report)?;
         if let Field::Given(Located { at, .. }) = draft.secret
             && let Some(exposed) = exposure(path, file.mode)
         {
             report.warn(at, "gossip_secret", exposed);
         }
-        draft.finish(capacity, &mut report)
+        change(&mut draft);
+        draft.finish(capacity, report)
     });
     report.sort();
-    match config {
-        Some(config) => Ok((config, report)),
-        None => Err(report),
-    }
+    config
 }
 
 /// Only the interface a file names, whatever else is wrong with it: enough to find the daemon's control socket.

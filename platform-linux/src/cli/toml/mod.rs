@@ -1,6 +1,7 @@
 //! The command line of a binary that reads TOML files: what was asked for, and one file for each thing that can be.
 
 mod check;
+mod doctor;
 mod help;
 mod import;
 mod init;
@@ -24,7 +25,7 @@ const DEFAULT_FILE: &str = "/etc/wgautomesh.toml";
 const START: &str = "wgautomesh run FILE";
 
 /// The words that are commands; any other first word is a file.
-const COMMANDS: [&str; 7] = ["run", "check", "init", "import", "genkey", "status", "metrics"];
+const COMMANDS: &[&str] = &["run", "check", "init", "import", "genkey", "status", "doctor", "metrics"];
 
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,6 +36,7 @@ enum Command {
     Import { file: PathBuf },
     Genkey,
     Status { whose: Whose, json: bool },
+    Doctor { file: PathBuf, json: bool },
     Metrics { whose: Whose },
     Help(help::Topic),
     Version,
@@ -46,7 +48,7 @@ const OPTIONS: [&str; 4] = ["--help", "--version", "--interface", "--json"];
 /// What `--help` prints: of the whole, and of each command with its name, in the order in which the whole names them. The
 /// manual page and the completions of shells are made from it.
 pub fn help() -> impl Iterator<Item = (Option<&'static str>, &'static str)> {
-    let topics = core::iter::once(None).chain(COMMANDS.into_iter().map(Some));
+    let topics = core::iter::once(None).chain(COMMANDS.iter().copied().map(Some));
     topics.map(|command| (command, help::text(help::Topic::of(command))))
 }
 
@@ -81,6 +83,7 @@ pub fn main<const PEERS: usize>(mesh: &mut Mesh<PEERS>) -> ExitCode {
         Ok(Command::Genkey) => genkey(),
         Ok(Command::Status { whose, json }) => status::status(&whose, json),
         Ok(Command::Metrics { whose }) => metrics::metrics(&whose),
+        Ok(Command::Doctor { file, json }) => doctor::doctor(&file, json, PEERS),
         Ok(Command::Help(topic)) => print(help::text(topic)),
         Ok(Command::Version) => print(concat!("wgautomesh ", env!("CARGO_PKG_VERSION"), "\n")),
         Err(usage) => complain_of(&usage),
@@ -103,7 +106,7 @@ fn parse(args: impl IntoIterator<Item = OsString, IntoIter: 'static>) -> Result<
             Short('i') | Long("interface") if matches!(command, Some("status" | "metrics" | "init")) => {
                 interface = Some(parser.value().map_err(usage)?)
             }
-            Long("json") if command == Some("status") => json = true,
+            Long("json") if matches!(command, Some("status" | "doctor")) => json = true,
             // Only the very first word can be a command: `wgautomesh check run` checks a file called "run".
             Value(word) if command.is_none() && file.is_none() => {
                 match COMMANDS.iter().find(|&&known| word == known) {
@@ -133,6 +136,7 @@ fn parse(args: impl IntoIterator<Item = OsString, IntoIter: 'static>) -> Result<
         Some("genkey") => Command::Genkey,
         Some("status") => Command::Status { whose: whose(interface, file)?, json },
         Some("metrics") => Command::Metrics { whose: whose(interface, file)? },
+        Some("doctor") => Command::Doctor { file: file_or_default(file), json },
         _ => Command::Run { file: file_or_default(file) },
     })
 }
@@ -159,7 +163,7 @@ fn meant_a_command(file: &Path) -> Option<String> {
     if word == "help" || word == "version" {
         return Some(format!("wgautomesh: did you mean `wgautomesh --{word}`?\n"));
     }
-    let command = nearest(word, COMMANDS)?;
+    let command = nearest(word, COMMANDS.iter().copied())?;
     Some(format!("wgautomesh: did you mean `wgautomesh {command}`? Any other word is the path of a file.\n"))
 }
 
