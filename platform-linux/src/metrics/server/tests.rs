@@ -299,6 +299,27 @@ fn an_address_may_come_later() {
     }
 }
 
+/// As a configuration that is read again may want it. Who is being served notices nothing.
+#[test]
+fn it_listens_elsewhere_when_told() {
+    let (mut server, before) = server();
+    let mut served = client(before);
+    served.write_all(GET).unwrap();
+    let text = "x".repeat(12_000_000);
+    while turn(&mut server, at(0), &text) == 0 {}
+    // The same again: the port that the system chose stays.
+    server.listen_at(Some(([127, 0, 0, 1], 0).into()), at(0));
+    assert_eq!(server.address(), Some(before));
+    // All addresses take in the one, with its port.
+    let everywhere = SocketAddr::from(([0, 0, 0, 0], before.port()));
+    server.listen_at(Some(everywhere), at(0));
+    assert_eq!(server.address(), Some(everywhere));
+    server.listen_at(None, at(0));
+    assert_eq!((server.address(), server.interests().count()), (None, 1));
+    assert!(TcpStream::connect(before).is_err());
+    assert!(told_while_serving(&mut server, served, &text).ends_with(&text));
+}
+
 #[test]
 fn nothing_is_listened_at_where_nobody_wants_it() {
     let mut server = Server::new(None, at(0));
