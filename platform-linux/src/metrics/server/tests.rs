@@ -271,7 +271,8 @@ fn there_is_a_limit_to_how_often_metrics_are_made() {
 /// The mesh goes on without, and it listens once it can.
 #[test]
 fn a_port_that_is_taken_is_tried_again() {
-    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    // An address that no other test uses, which might take the port meanwhile.
+    let other = TcpListener::bind("127.0.0.3:0").unwrap();
     let address = other.local_addr().unwrap();
     let mut server = Server::new(Some(address), at(0));
     assert_eq!((server.address(), server.interests().count()), (None, 0));
@@ -297,6 +298,25 @@ fn an_address_may_come_later() {
         let server = Server::new(Some(address), at(0));
         assert_eq!(server.address().map(|at| at.ip()), Some(address.ip()), "{server:?}");
     }
+}
+
+/// As a configuration that is read again may want it. Who is being served notices nothing.
+#[test]
+fn it_listens_elsewhere_when_told() {
+    let (mut server, before) = server();
+    let mut served = client(before);
+    served.write_all(GET).unwrap();
+    let text = "x".repeat(12_000_000);
+    while turn(&mut server, at(0), &text) == 0 {}
+    // The same again: the port that the system chose stays.
+    server.listen_at(Some(([127, 0, 0, 1], 0).into()), at(0));
+    assert_eq!(server.address(), Some(before));
+    server.listen_at(Some(([127, 0, 0, 2], 0).into()), at(0));
+    assert_eq!(server.address().map(|at| at.ip()), Some([127, 0, 0, 2].into()));
+    assert_eq!(server.interests().count(), 2);
+    server.listen_at(None, at(0));
+    assert_eq!((server.address(), server.interests().count()), (None, 1));
+    assert!(told_while_serving(&mut server, served, &text).ends_with(&text));
 }
 
 #[test]
