@@ -60,8 +60,8 @@ pub use tell::{Answer, AskError};
 ///   [`handle_action_error`](Self::handle_action_error), [`handle_stored_record`](Self::handle_stored_record),
 ///   [`handle_timeout`](Self::handle_timeout).
 /// - **Commands**: [`set_secrets`](Self::set_secrets), [`add_peer`](Self::add_peer),
-///   [`remove_peer`](Self::remove_peer), [`set_configured_endpoints`](Self::set_configured_endpoints),
-///   [`ask`](Self::ask), [`shutdown`](Self::shutdown).
+///   [`release_peer`](Self::release_peer), [`remove_peer`](Self::remove_peer),
+///   [`set_configured_endpoints`](Self::set_configured_endpoints), [`ask`](Self::ask), [`shutdown`](Self::shutdown).
 /// - **What goes out**: [`poll`](Self::poll).
 ///
 /// After every input, call `poll` until it returns `None`; then sleep until `poll_timeout`, or until something comes
@@ -224,6 +224,21 @@ impl<const PEERS: usize> Mesh<PEERS> {
         Ok(())
     }
 
+    /// Gives WireGuard back what it had of a peer: the keepalive, and where there is no session an endpoint to begin with. For
+    /// a peer that WireGuard had before this engine knew of it and that is about to be removed here: poll until `None`, then
+    /// [`remove_peer`](Self::remove_peer). One that this engine added is removed there too, and needs nothing.
+    pub fn release_peer(&mut self, key: &PublicKey) {
+        let Some(place) = self.peers.find(key) else { return };
+        let Some(peer) = self.peers.get_mut(place).filter(|p| p.is_other() && p.view.present && !p.view.ours)
+        else {
+            return;
+        };
+        let pending = peer.give_back();
+        if pending != Pending::default() {
+            self.request(place, pending);
+        }
+    }
+
     /// Drops a peer: it is no longer connected, gossiped about or listened to. WireGuard loses the peer only where this
     /// engine added it; sixteen such removals may wait to be polled. Returns whether it is gone: `false` where it was not
     /// configured, or where that many wait.
@@ -281,14 +296,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
             if peer.link.phase.is_live() {
                 peer.pending.set(Pending::BYE);
             } else if !peer.link.phase.has_session() && peer.view.present {
-                peer.link.target = peer.configured.first().or_else(|| peer.good.first()).copied();
-                if peer.link.target.is_some() && peer.view.endpoint.is_none() {
-                    peer.pending.set(Pending::ENDPOINT);
-                }
-                peer.link.keepalive = peer.view.user_keepalive;
-                if peer.link.keepalive != peer.view.keepalive {
-                    peer.pending.set(Pending::KEEPALIVE);
-                }
+                let pending = peer.give_back();
+                peer.pending.set(pending);
             }
         }
         self.peers.clear_deadlines();

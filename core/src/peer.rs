@@ -604,6 +604,23 @@ impl Peer {
         }
     }
 
+    /// Wants back what WireGuard needs to go on by itself: the user's keepalive, and where there is no session an endpoint to
+    /// begin with. Returns what is to be put out for it.
+    pub(crate) fn give_back(&mut self) -> Pending {
+        let mut pending = Pending::default();
+        if !self.link.phase.has_session() {
+            self.link.target = self.configured.first().or_else(|| self.good.first()).copied();
+            if self.link.target.is_some() && self.view.endpoint.is_none() {
+                pending.set(Pending::ENDPOINT);
+            }
+        }
+        self.link.keepalive = self.view.user_keepalive;
+        if self.link.keepalive != self.view.keepalive {
+            pending.set(Pending::KEEPALIVE);
+        }
+        pending
+    }
+
     /// Whether this is a peer to be connected to.
     pub(crate) const fn is_other(&self) -> bool {
         !self.vacant && !self.us

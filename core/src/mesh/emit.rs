@@ -39,6 +39,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
             self.acting = true;
             return Some(output);
         }
+        if let Some(key) = self.gossip.removed.pop_front() {
+            return Some(Output::Peer { key, action: PeerAction::Remove });
+        }
         if let Some(output) = self.next_opener(now, rng, buffer) {
             return Some(output);
         }
@@ -51,9 +54,6 @@ impl<const PEERS: usize> Mesh<PEERS> {
             self.arm(self.readings.next.at());
             count(&mut self.counters.readings);
             return Some(Output::ReadInterface);
-        }
-        if let Some(key) = self.gossip.removed.pop_front() {
-            return Some(Output::Peer { key, action: PeerAction::Remove });
         }
         while let Some(place) = self.due.front().copied() {
             if let Some(output) = self.poll_peer(place, now, rng, buffer) {
