@@ -6,6 +6,7 @@
 
 use super::report::{Fault, Located, Position, Report, quoted};
 use super::secret::{Secret, read_secret_file};
+use super::source::{FileKey, Files};
 use super::syntax::{Key, Syntax};
 use super::values::{InterfaceName, InterfacePattern, PeerName, StateCommit, short_key};
 use super::{Config, Endpoint, GOSSIP_PORT, LanConfig, Peer};
@@ -92,6 +93,8 @@ pub struct Draft {
     pub syntax: &'static dyn Syntax,
     /// Where the configuration begins: where a finding about something absent is put.
     pub at: Position,
+    /// Where the files that it names are read from.
+    pub files: Files,
     /// `interface`
     pub interface: Field<InterfaceName>,
     /// `gossip_port`
@@ -126,6 +129,7 @@ impl Draft {
         Self {
             syntax,
             at,
+            files: Files::Prepared,
             interface: Field::Absent,
             gossip_port: Field::Absent,
             secret: Field::Absent,
@@ -168,6 +172,8 @@ impl Draft {
             upnp_forward_external_port: self.upnp_forward_external_port.into_value(),
             peers_from_interface: self.peers_from_interface.into_value().unwrap_or(false),
             peers: self.peers.into_iter().map(finish_peer).collect::<Option<_>>()?,
+            #[cfg(feature = "admin")]
+            file: None,
         })
     }
 
@@ -197,19 +203,21 @@ impl Draft {
                 }
                 Some(value)
             }
-            (Field::Absent, Field::Given(Located { value: path, at })) => match read_secret_file(&path) {
-                Ok(read) => {
-                    let cautions = [read.exposed, read.secret.caution(true)];
-                    for caution in cautions.into_iter().flatten() {
-                        report.warn(at, secret_file, caution);
+            (Field::Absent, Field::Given(Located { value: path, at })) => {
+                match read_secret_file(&self.files, FileKey::Secret, &path) {
+                    Ok(read) => {
+                        let cautions = [read.exposed, read.secret.caution(true)];
+                        for caution in cautions.into_iter().flatten() {
+                            report.warn(at, secret_file, caution);
+                        }
+                        Some(read.secret)
                     }
-                    Some(read.secret)
+                    Err(fault) => {
+                        report.error(at, secret_file, fault);
+                        None
+                    }
                 }
-                Err(fault) => {
-                    report.error(at, secret_file, fault);
-                    None
-                }
-            },
+            }
             (Field::Absent, Field::Absent) => {
                 let what = format!(
                     "neither {secret} nor {secret_file} is given: without a secret anyone could speak for this mesh"

@@ -30,6 +30,8 @@
 //! original ignores them. An entry with the node's own key is allowed: whoever lists every node lists itself; the
 //! configuration does not know that key, the daemon does.
 
+#[cfg(feature = "admin")]
+mod difference;
 mod draft;
 mod endpoint;
 mod report;
@@ -72,6 +74,8 @@ pub mod fuzzing {
     }
 }
 
+#[cfg(feature = "admin")]
+pub use difference::Difference;
 pub use draft::{Draft, Field, PeerDraft};
 pub use endpoint::Endpoint;
 pub use report::{Fault, Finding, Located, Position, Report, Severity, quoted};
@@ -80,11 +84,13 @@ pub use sample::SAMPLE;
 #[cfg(feature = "toml")]
 pub(crate) use sample::filled;
 pub use secret::{Secret, SecretFile, exposure, read_secret_file};
-pub use source::{Lines, Source, decode, read_source, read_wiped};
+pub use source::{FileKey, Files, Lines, Source, decode, read_source, read_wiped};
 pub use suggest::{meant, nearest};
 pub use syntax::{Key, Syntax};
+#[cfg(all(test, feature = "toml"))]
+pub(crate) use toml::configuration;
 #[cfg(feature = "toml")]
-pub use toml::{interface_of, load};
+pub use toml::{files_of, interface_of, load, load_again};
 pub use values::{
     InterfaceName, InterfacePattern, PORT_FIX, PeerName, StateCommit, parse_mesh_address, parse_path,
     parse_port, parse_public_key, port_of, short_key,
@@ -109,6 +115,9 @@ pub struct Config {
     upnp_forward_external_port: Option<NonZeroU16>,
     peers_from_interface: bool,
     peers: Vec<Peer>,
+    /// What it was read from.
+    #[cfg(feature = "admin")]
+    file: Option<PathBuf>,
 }
 
 impl Config {
@@ -156,6 +165,12 @@ impl Config {
     /// checked against. One of them may be this node itself.
     pub fn peers(&self) -> &[Peer] {
         &self.peers
+    }
+
+    /// The file that it was read from, where it can be read again.
+    #[cfg(feature = "admin")]
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
     }
 }
 

@@ -10,6 +10,8 @@
 pub enum Key {
     /// The WireGuard interface.
     Interface,
+    /// The UDP port of the gossip inside the mesh.
+    GossipPort,
     /// The secret itself.
     Secret,
     /// The file that holds it.

@@ -8,7 +8,7 @@ use super::draft::{Draft, Field, PeerDraft};
 use super::endpoint::Endpoint;
 use super::report::{Fault, Located, Position, Report, Severity, quoted};
 use super::secret::{Secret, exposure};
-use super::source::{Lines, decode, read_source};
+use super::source::{FileKey, Files, Lines, decode, read_source, read_source_from};
 use super::suggest::meant;
 use super::syntax::{Key, Syntax};
 use super::values::{
@@ -18,6 +18,8 @@ use super::values::{
 use ::toml::Spanned;
 use ::toml::de::{DeArray, DeTable, DeValue};
 use core::num::NonZeroU16;
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -31,21 +33,61 @@ const MOST_SYNTAX_ERRORS: usize = 20;
 /// # Errors
 /// The report, with at least one error, when the daemon cannot start with this file.
 pub fn load(path: &Path, capacity: usize) -> Result<(Config, Report), Report> {
+    load_from(path, capacity, Files::Prepared, |_, _| ())
+}
+
+/// As [`load`], for a daemon that runs with `present`: what it cannot change to without a restart is an error too.
+///
+/// # Errors
+/// The report, with at least one error, when the daemon goes on as it is.
+pub fn load_again(
+    path: &Path,
+    capacity: usize,
+    files: Files,
+    present: &Config,
+) -> Result<(Config, Report), Report> {
+    load_from(path, capacity, files, |draft, report| present.check_restart(draft, report))
+}
+
+fn load_from(
+    path: &Path,
+    capacity: usize,
+    files: Files,
+    check: impl FnOnce(&Draft, &mut Report),
+) -> Result<(Config, Report), Report> {
     let mut report = Report::new(path.to_string_lossy());
-    let config = read_source(path, &mut report).and_then(|file| {
-        let draft = parse(&file.bytes, &mut report)?;
+    let config = read_source_from(&files, path, &mut report).and_then(|file| {
+        let mut draft = parse(&file.bytes, &mut report)?;
+        draft.files = files;
         if let Field::Given(Located { at, .. }) = draft.secret
             && let Some(exposed) = exposure(path, file.mode)
         {
             report.warn(at, "gossip_secret", exposed);
         }
+        check(&draft, &mut report);
         draft.finish(capacity, &mut report)
     });
     report.sort();
     match config {
-        Some(config) => Ok((config, report)),
+        Some(config) => Ok((Config { file: Some(path.into()), ..config }, report)),
         None => Err(report),
     }
+}
+
+/// Opens a configuration and the files that it names, for a daemon that may not. Those that cannot be opened are left to
+/// the daemon, which says what is wrong with them; and so are relative paths, which are relative to where the daemon is.
+///
+/// # Errors
+/// When the configuration itself cannot be opened.
+pub fn files_of(path: &Path) -> io::Result<Vec<(FileKey, File)>> {
+    let configuration = File::open(path)?;
+    let mut unsaid = Report::new("");
+    let draft = read_source_from(&Files::Handed(Vec::new()), path, &mut unsaid)
+        .and_then(|source| parse(&source.bytes, &mut unsaid));
+    let named = draft.iter().filter_map(|draft| Some((FileKey::Secret, &draft.secret_file.given()?.value)));
+    let named = named.filter(|(_, path)| path.is_absolute());
+    let opened = named.filter_map(|(key, path)| Some((key, File::open(path).ok()?)));
+    Ok([(FileKey::Configuration, configuration)].into_iter().chain(opened).collect())
 }
 
 /// Only the interface a file names, whatever else is wrong with it: enough to find the daemon's control socket.
@@ -157,6 +199,7 @@ impl Syntax for Toml {
     fn name(&self, key: Key) -> &'static str {
         match key {
             Key::Interface => "interface",
+            Key::GossipPort => "gossip_port",
             Key::Secret => "gossip_secret",
             Key::SecretFile => "gossip_secret_file",
             Key::PersistFile => "persist_file",
@@ -462,4 +505,12 @@ fn kind(value: &DeValue<'_>) -> &'static str {
         DeValue::Array(_) => "a list",
         DeValue::Table(_) => "a table",
     }
+}
+
+/// The configuration that a text is, for tests.
+#[cfg(test)]
+pub(crate) fn configuration(text: &str) -> Config {
+    let mut report = Report::new("test.toml");
+    let config = parse(text.as_bytes(), &mut report).and_then(|draft| draft.finish(32, &mut report));
+    config.unwrap_or_else(|| panic!("{:#?}", report.lines().collect::<Vec<_>>()))
 }

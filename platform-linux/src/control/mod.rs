@@ -19,6 +19,8 @@
 //! of it.
 
 mod client;
+#[cfg(feature = "admin")]
+mod reload;
 pub mod render;
 mod server;
 pub mod status;
@@ -27,6 +29,8 @@ pub mod status;
 mod tests;
 
 pub use client::{FetchError, fetch, running};
+#[cfg(feature = "admin")]
+pub use reload::{Handover, Reloaded};
 pub use server::{BindError, Interest, MAX_CLIENTS, Server, Ticket};
 
 use crate::config::InterfaceName;
@@ -76,17 +80,28 @@ pub enum Request {
     Status,
     /// The status as a table for people: what [`render::table`] makes of it.
     Table,
+    /// Go by the configuration file as it is now: the one that the daemon was started with, or one whose files are handed
+    /// over. The answer is a [`Reloaded`].
+    #[cfg(feature = "admin")]
+    Reload(Option<Handover>),
 }
 
 impl Request {
     /// The words that are requests, as a refusal names them.
+    #[cfg(not(feature = "admin"))]
     const KNOWN: &str = "\"status\" and \"table\"";
+    #[cfg(feature = "admin")]
+    const KNOWN: &str = "\"status\", \"table\" and \"reload\"";
 
     /// The line that asks, without its end.
     pub fn line(&self) -> Cow<'static, str> {
         match self {
             Self::Status => "status".into(),
             Self::Table => "table".into(),
+            #[cfg(feature = "admin")]
+            Self::Reload(None) => "reload".into(),
+            #[cfg(feature = "admin")]
+            Self::Reload(Some(handover)) => format!("reload {}", handover.words()).into(),
         }
     }
 
@@ -96,6 +111,10 @@ impl Request {
         match line.split_once(' ').unwrap_or((line, "")) {
             ("status", "") => Some(Self::Status),
             ("table", "") => Some(Self::Table),
+            #[cfg(feature = "admin")]
+            ("reload", "") => Some(Self::Reload(None)),
+            #[cfg(feature = "admin")]
+            ("reload", handed) => Handover::parse(handed).map(|handover| Self::Reload(Some(handover))),
             _ => None,
         }
     }
@@ -105,6 +124,8 @@ impl Request {
         match self {
             Self::Status => status.to_json(),
             Self::Table => for_people(render::table(status)),
+            #[cfg(feature = "admin")]
+            Self::Reload(_) => Reloaded { done: false, text: "this daemon has no file\n".into() }.answer(),
         }
     }
 
@@ -113,6 +134,8 @@ impl Request {
         match self {
             Self::Status => false,
             Self::Table => true,
+            #[cfg(feature = "admin")]
+            Self::Reload(_) => true,
         }
     }
 }

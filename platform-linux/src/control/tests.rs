@@ -369,8 +369,11 @@ fn asks_and_answers() {
         let long = fetch_line(&directory.0, &"x".repeat(1000));
         assert_eq!(said.unwrap(), large.to_json());
         assert_eq!(for_people.unwrap(), table(&large));
-        let unknown = "{\"version\":1,\"error\":{\"id\":\"unknown-request\",\"message\":\"this version knows the \
-                       requests \\\"status\\\" and \\\"table\\\"\"}}\n";
+        let known = Request::KNOWN.replace('"', "\\\"");
+        let unknown = format!(
+            "{{\"version\":1,\"error\":{{\"id\":\"unknown-request\",\"message\":\"this version knows the requests \
+             {known}\"}}}}\n"
+        );
         assert_eq!(other, unknown);
         assert_eq!(latin1, unknown);
         assert!(long.contains("request-too-long"), "{long}");
@@ -648,4 +651,104 @@ fn the_sockets_are_where_the_system_has_such_things() {
     fs::create_dir(root.join("run")).unwrap();
     assert_eq!(default_directory(&root), root.join("run/wgautomesh"));
     fs::remove_dir_all(&root).unwrap();
+}
+
+#[cfg(feature = "admin")]
+mod handing_over {
+    use super::super::{Handover, Reloaded};
+    use super::*;
+    use crate::config::FileKey;
+    use std::fs::File;
+
+    /// What a daemon finds in the files that came with a request, and what the asking side is told.
+    fn said(request: &Request) -> Reloaded {
+        let directory = Directory::new();
+        let wg0 = name("wg0");
+        let mut server = Server::bind(&directory.0, &wg0).unwrap();
+        let answer = |request: &Request| {
+            let Request::Reload(handover) = request else { panic!("{request:?}") };
+            let Some(handover) = handover else {
+                return Reloaded { done: true, text: "nothing came\n".into() }.answer();
+            };
+            let Some(files) = handover.files().unwrap() else {
+                return Reloaded { done: false, text: "not all came\n".into() }.answer();
+            };
+            let mut text = format!("{}\n", handover.name().display());
+            for (key, mut file) in files {
+                text.push_str(&format!("{key:?}: "));
+                file.read_to_string(&mut text).unwrap();
+            }
+            Reloaded { done: true, text }.answer()
+        };
+        let done = AtomicBool::new(false);
+        let said = std::thread::scope(|scope| {
+            scope.spawn(|| serve(&mut server, answer, &done));
+            let _done = Done(&done);
+            fetch(&directory.0, &wg0, request, PATIENCE)
+        });
+        Reloaded::parse(&said.unwrap()).unwrap()
+    }
+
+    #[test]
+    fn files_come_with_a_request() {
+        let directory = Directory::new();
+        let file = |name: &str, text: &str| {
+            let path = directory.0.join(name);
+            fs::write(&path, text).unwrap();
+            File::open(path).unwrap()
+        };
+        let both = || {
+            vec![
+                (FileKey::Configuration, file("a.toml", "a = 1\n")),
+                (FileKey::Secret, file("a.secret", "hush\n")),
+            ]
+        };
+        let handed = |name: &str, files| Request::Reload(Some(Handover::new(Path::new(name), files)));
+        let done = |text: &str| Reloaded { done: true, text: text.into() };
+        assert_eq!(said(&Request::Reload(None)), done("nothing came\n"));
+        assert_eq!(
+            said(&handed("/etc/a b.toml", both())),
+            done("/etc/a b.toml\nConfiguration: a = 1\nSecret: hush\n")
+        );
+        let only = vec![(FileKey::Configuration, file("a.toml", "a = 1\n"))];
+        assert_eq!(said(&handed("a.toml", only)), done("a.toml\nConfiguration: a = 1\n"));
+        // A name that would not fit keeps its end, and ends no line.
+        let long = format!("/{}\u{fc}/x\ny.toml", "\u{e4}".repeat(500));
+        let shown = said(&handed(&long, both()));
+        let shown = shown.text.lines().next().unwrap();
+        assert!(shown.ends_with("\u{e4}\u{fc}/x?y.toml") && shown.len() <= 160, "{shown}");
+    }
+
+    #[test]
+    fn a_request_without_its_files_is_known_by_that() {
+        let directory = Directory::new();
+        let wg0 = name("wg0");
+        let mut server = Server::bind(&directory.0, &wg0).unwrap();
+        let mut asked = |line: &str| {
+            let mut client = UnixStream::connect(server.path()).unwrap();
+            client.write_all(line.as_bytes()).unwrap();
+            let mut found = None;
+            server.handle(Instant::from_secs(1), |request, _| {
+                let Request::Reload(Some(handover)) = request else { panic!("{request:?}") };
+                found = Some(handover.files().unwrap().is_some());
+                Some(String::new())
+            });
+            found
+        };
+        assert_eq!(asked("reload configuration /etc/a.toml\n"), Some(false));
+        // Not a request at all.
+        for line in ["reload x /etc/a.toml\n", "reload configuration\n", "reload configuration, a\n"] {
+            assert_eq!(asked(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn an_answer_is_read_back() {
+        for (done, text) in [(true, "wg0: reloaded\n"), (false, "a\n.b\n"), (false, "")] {
+            let reloaded = Reloaded { done, text: text.into() };
+            let answer = reloaded.answer();
+            assert_eq!(Reloaded::parse(answer.strip_suffix(".\n").unwrap()), Some(reloaded));
+        }
+        assert_eq!(Reloaded::parse("perhaps\n"), None);
+    }
 }

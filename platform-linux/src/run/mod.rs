@@ -9,6 +9,8 @@ mod adopt;
 mod daemon;
 mod memory;
 mod names;
+#[cfg(all(feature = "admin", feature = "toml"))]
+mod reload;
 mod report;
 mod signals;
 mod status;
@@ -156,6 +158,8 @@ pub fn run<const PEERS: usize>(config: &Config, mesh: &mut Mesh<PEERS>) -> Resul
     log::info!("wgautomesh {}: meshing {interface}, {peers} peers configured", env!("CARGO_PKG_VERSION"));
     let mut daemon = Daemon::new(mesh, node, Names::new(config), parts);
     daemon.start(clock::now())?;
+    #[cfg(all(feature = "admin", feature = "toml"))]
+    let mut reload = reload::Reload::new(config, PEERS);
     // An interface that is not there yet is waited for: nobody else has to.
     manager.ready(clock::now());
     loop {
@@ -167,6 +171,14 @@ pub fn run<const PEERS: usize>(config: &Config, mesh: &mut Mesh<PEERS>) -> Resul
         if signalled {
             match signals.next() {
                 Some(Wish::Stop) => break,
+                #[cfg(all(feature = "admin", feature = "toml"))]
+                Some(Wish::Reload) => {
+                    let now = clock::now();
+                    reload.reload(None, |difference, config, fresh| {
+                        daemon.change(now, difference, config, fresh);
+                    });
+                }
+                #[cfg(not(all(feature = "admin", feature = "toml")))]
                 Some(Wish::Reload) => {
                     log::warn!("SIGHUP: restart the daemon to have it read its configuration again")
                 }
@@ -179,7 +191,16 @@ pub fn run<const PEERS: usize>(config: &Config, mesh: &mut Mesh<PEERS>) -> Resul
         let now = clock::now();
         daemon.turn(now, ready)?;
         if let Some(server) = server.as_mut().filter(|_| asked || ready.alarm) {
-            server.handle(now, |request, _| Some(request.answer(&daemon.status(now))));
+            server.handle(now, |request, _| {
+                #[cfg(all(feature = "admin", feature = "toml"))]
+                if let control::Request::Reload(handover) = &request {
+                    let reloaded = reload.reload(handover.as_ref(), |difference, config, fresh| {
+                        daemon.change(now, difference, config, fresh);
+                    });
+                    return Some(reloaded.answer());
+                }
+                Some(request.answer(&daemon.status(now)))
+            });
         }
         manager.alive(now);
     }
@@ -194,13 +215,18 @@ fn configure<const PEERS: usize>(
     config: &Config,
     now: Instant,
 ) -> Result<(), RunError> {
-    mesh.set_secrets([SharedKey::derive(config.secret().reveal().as_bytes())]);
+    mesh.set_secrets(secrets(config));
     for peer in config.peers() {
         mesh.add_peer(now, *peer.key(), peer.address())
             .map_err(|error| RunError::Peer(*peer.key(), error))?;
         mesh.set_configured_endpoints(now, peer.key(), &addresses(peer));
     }
     Ok(())
+}
+
+/// The keys that the gossip is sealed with.
+fn secrets(config: &Config) -> impl Iterator<Item = SharedKey> {
+    [config.secret()].into_iter().map(|secret| SharedKey::derive(secret.reveal().as_bytes()))
 }
 
 /// The endpoints of a peer that need no look-up.
@@ -213,16 +239,18 @@ fn addresses(peer: &Peer) -> Vec<SocketAddr> {
 }
 
 fn names_to_resolve(config: &Config) -> impl Iterator<Item = resolve::Name> {
-    config.peers().iter().flat_map(|peer| {
-        peer.endpoints().iter().filter_map(|endpoint| match endpoint {
-            Endpoint::Name { host, port } => Some(resolve::Name {
-                peer: *peer.key(),
-                host: host.clone(),
-                port: port.get(),
-                beside: addresses(peer).into(),
-            }),
-            Endpoint::Address(_) => None,
-        })
+    config.peers().iter().flat_map(names_of)
+}
+
+fn names_of(peer: &Peer) -> impl Iterator<Item = resolve::Name> {
+    peer.endpoints().iter().filter_map(move |endpoint| match endpoint {
+        Endpoint::Name { host, port } => Some(resolve::Name {
+            peer: *peer.key(),
+            host: host.clone(),
+            port: port.get(),
+            beside: addresses(peer).into(),
+        }),
+        Endpoint::Address(_) => None,
     })
 }
 
