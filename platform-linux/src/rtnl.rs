@@ -1,15 +1,16 @@
-//! As much of rtnetlink as the daemon needs, by hand: requests of fixed size, messages and attributes.
+//! As much of netlink as the daemon needs, by hand: requests of fixed size, messages and attributes.
 //!
 //! The crates for it decode every attribute of every link into owned trees, which costs 400 kB on a router and panics
 //! are theirs; here a malformed message is simply the end of what can be read. What the messages *mean* is up to the
-//! callers, `watch` and `wireguard::route`.
+//! callers, `watch`, `wireguard::route` and `wireguard::dump`.
 
 use core::net::IpAddr;
 use std::{io, os::fd::OwnedFd};
 
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, netlink::SocketAddrNetlink, recv,
-    send, socket_with,
+    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, bind,
+    netlink::{self, SocketAddrNetlink},
+    recv, send, socket_with,
 };
 
 /// Message types, `linux/rtnetlink.h` and `linux/netlink.h`.
@@ -32,13 +33,24 @@ pub(crate) const AF_INET6: u8 = 10;
 
 const NLM_F_REQUEST: u16 = 1;
 const NLM_F_DUMP: u16 = 0x300;
+/// On a message of a dump: what it is about changed in between.
+pub(crate) const NLM_F_DUMP_INTR: u16 = 0x10;
 const HEADER: usize = 16;
 
 /// A non-blocking, close-on-exec rtnetlink socket subscribed to the multicast `groups` (a mask of `RTMGRP_*`).
 pub(crate) fn open(groups: u32) -> io::Result<OwnedFd> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     // NETLINK_ROUTE is protocol 0, which is what no protocol means.
-    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
+    open_protocol(None, groups)
+}
+
+/// As [`open`], for generic netlink: the families of subsystems such as WireGuard.
+pub(crate) fn open_generic() -> io::Result<OwnedFd> {
+    open_protocol(Some(netlink::GENERIC), 0)
+}
+
+fn open_protocol(protocol: Option<Protocol>, groups: u32) -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, protocol)?;
     bind(&socket, &SocketAddrNetlink::new(0, groups))?;
     Ok(socket)
 }
@@ -108,11 +120,12 @@ impl Request {
 #[derive(Clone, Copy)]
 pub(crate) struct Message<'b> {
     pub(crate) kind: u16,
+    pub(crate) flags: u16,
     pub(crate) body: &'b [u8],
 }
 
 impl Message<'_> {
-    /// The errno of an [`kind::ERROR`] message; 0 is an acknowledgement.
+    /// The errno of an [`kind::ERROR`] message, where 0 is an acknowledgement, or of a [`kind::DONE`] one.
     pub(crate) fn errno(&self) -> i32 {
         field(self.body, 0).map_or(0, i32::from_ne_bytes).wrapping_neg()
     }
@@ -123,9 +136,10 @@ pub(crate) fn messages(mut datagram: &[u8]) -> impl Iterator<Item = Message<'_>>
     core::iter::from_fn(move || {
         let length = u32::from_ne_bytes(field(datagram, 0)?) as usize;
         let kind = u16::from_ne_bytes(field(datagram, 4)?);
+        let flags = u16::from_ne_bytes(field(datagram, 6)?);
         let body = datagram.get(HEADER..length)?;
         datagram = datagram.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some(Message { kind, body })
+        Some(Message { kind, flags, body })
     })
 }
 

@@ -6,12 +6,40 @@
 
 mod support;
 
-use core::net::{IpAddr, SocketAddr};
+use core::{
+    alloc::{GlobalAlloc, Layout},
+    net::{IpAddr, SocketAddr},
+    sync::atomic::{AtomicUsize, Ordering},
+};
+use std::alloc::System as SystemAllocator;
 
 use support::{add_address, in_namespaces, index, set_up, try_rtnetlink};
 use wgautomesh::wireguard::{ReadError, System, WireGuard as _};
-use wgautomesh_core::{ActionError, PeerAction, PublicKey};
+use wgautomesh_core::{ActionError, PeerAction, PeerReading, PublicKey};
 use wireguard_control::{Backend, Device, DeviceUpdate, InterfaceName, Key, PeerConfigBuilder, PeerInfo};
+
+/// Counts what is allocated.
+struct Counting;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+// SAFETY: the system's allocator does it all.
+#[allow(unsafe_code)]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: as it was asked of us.
+        unsafe { SystemAllocator.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: it comes from there.
+        unsafe { SystemAllocator.dealloc(pointer, layout) }
+    }
+}
 
 const INTERFACE: &str = "wgk";
 const PRIVATE: [u8; 32] = [0x48; 32];
@@ -68,6 +96,28 @@ fn local(last: u8, port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, last], port))
 }
 
+type Peers = Vec<(PeerReading, Vec<(IpAddr, u8)>)>;
+
+/// What the adapter shows, after many readings, is what it shows when it reads for the first time.
+fn shows_what_there_is(wireguard: &mut System) {
+    let read = |wireguard: &mut System| {
+        let snapshot = wireguard.read().expect("it is there");
+        let mut peers: Peers = snapshot.peers().map(|(peer, ips)| (peer, ips.collect())).collect();
+        for (_, ips) in &mut peers {
+            ips.sort();
+        }
+        (snapshot.interface(), snapshot.fwmark(), peers)
+    };
+    let first = read(&mut System::new(INTERFACE).expect("sockets"));
+    assert_eq!(read(wireguard), first);
+    // What is the same as before takes no memory.
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    let again = wireguard.read().map(|_| ());
+    assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0);
+    again.expect("it is there");
+    assert_eq!(read(wireguard), first);
+}
+
 fn inside() {
     set_up(1);
     let mut wireguard = System::new(INTERFACE).expect("sockets");
@@ -108,6 +158,8 @@ fn inside() {
     let (reading, ips) = peers.iter().find(|(reading, _)| reading.key == mesh_key(&A)).expect("the peer");
     assert_eq!((reading.endpoint, reading.keepalive, *ips), (Some(local(2, 1111)), 25, 1_000));
 
+    shows_what_there_is(&mut wireguard);
+
     wireguard.apply(&mesh_key(&A), &PeerAction::Readd { endpoint: Some(local(9, 9999)) }).expect("done");
     let mut expected = before;
     expected.config.endpoint = Some(local(9, 9999));
@@ -134,7 +186,9 @@ fn inside() {
     wireguard.apply(&mesh_key(&C), &add).expect("done");
     let added = peer(&C).expect("the new peer").config;
     assert_eq!((added.endpoint, added.allowed_ips.len()), (Some(local(5, 5555)), 1));
+    shows_what_there_is(&mut wireguard);
     wireguard.apply(&mesh_key(&C), &PeerAction::Remove).expect("done");
+    shows_what_there_is(&mut wireguard);
     assert_eq!(peer(&C), None);
 
     let nowhere = SocketAddr::from(([192, 0, 2, 1], 51820));

@@ -5,14 +5,19 @@
 //!
 //! Reading the kernel is `wireguard-control`'s, and its [`PeerInfo`] is the peer of every backend. The rest is done beside
 //! it, each for a reason:
+//! - *Reading again*: an interface that was read once is read every few seconds, which with it costs a router more than all
+//!   the rest of a quiet mesh. `dump` brings the same reading up to date.
 //! - *Writing to the kernel*: its `apply` first creates the interface if it is absent, and cannot say UPDATE_ONLY, so that
 //!   a peer which the administrator has just removed would come back. `kernel` sends the messages itself.
 //! - *Userspace*: its socket has no time-out, so a hung device would hang the daemon; one endpoint with an IPv6 zone fails
 //!   the whole reading; what it does not know it prints to standard output; and its `apply` starts `wireguard-go` when
-//!   the socket is absent. `uapi` is a client without these.
+//!   the socket is absent. `uapi` is a client without these, and only where the feature `userspace` is on: routers have the
+//!   kernel's.
 
+mod dump;
 mod kernel;
 pub(crate) mod route;
+#[cfg_attr(not(feature = "userspace"), path = "no_userspace.rs")]
 mod uapi;
 
 #[cfg(test)]
@@ -132,9 +137,14 @@ pub(crate) fn own_address(mut allowed_ips: impl Iterator<Item = (IpAddr, u8)>) -
 
 impl Drop for Snapshot {
     fn drop(&mut self) {
-        for key in self.peers.iter_mut().filter_map(|peer| peer.config.preshared_key.as_mut()) {
-            key.0.zeroize();
-        }
+        self.peers.iter_mut().for_each(wipe);
+    }
+}
+
+/// Wipes what is secret about a peer.
+fn wipe(peer: &mut PeerInfo) {
+    if let Some(key) = &mut peer.config.preshared_key {
+        key.0.zeroize();
     }
 }
 
@@ -172,6 +182,7 @@ enum Backend {
 pub struct System {
     name: InterfaceName,
     uapi: uapi::Client,
+    dump: dump::Dump,
     backend: Backend,
     /// Any socket will do to ask for the index of a link.
     links: OwnedFd,
@@ -198,6 +209,7 @@ impl System {
         Ok(Self {
             name: name.parse().map_err(invalid)?,
             uapi: uapi::Client::new(directory.join(format!("{name}.sock"))),
+            dump: dump::Dump::new(),
             backend: Backend::Kernel,
             links: socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?,
             snapshot: None,
@@ -210,7 +222,8 @@ impl System {
         netdevice::name_to_index(&self.links, &self.name.as_str_lossy()).ok()
     }
 
-    fn take(&mut self) -> Result<Snapshot, ReadError> {
+    /// The interface as it is now, where `before` was the last time.
+    fn take(&mut self, before: Option<Snapshot>) -> Result<Snapshot, ReadError> {
         let index = self.index().ok_or(ReadError::Absent)?;
         let (backend, device) = match self.uapi.read() {
             Ok(device) => (Backend::Userspace, device),
@@ -218,6 +231,13 @@ impl System {
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) =>
             {
+                let before = before.filter(|before| before.interface.index == index);
+                if let Some(mut snapshot) = before.filter(|_| self.backend == Backend::Kernel) {
+                    match self.dump.refresh(&mut snapshot) {
+                        Ok(()) => return Ok(snapshot),
+                        Err(error) => log::debug!("{}: it is read anew: {error}", self.name),
+                    }
+                }
                 (Backend::Kernel, kernel::read(&self.name)?)
             }
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -278,8 +298,8 @@ impl System {
 
 impl WireGuard for System {
     fn read(&mut self) -> Result<&Snapshot, ReadError> {
-        self.snapshot = None;
-        let snapshot = self.take()?;
+        let before = self.snapshot.take().map(|(_, snapshot)| snapshot);
+        let snapshot = self.take(before)?;
         Ok(&self.snapshot.insert((clock::now(), snapshot)).1)
     }
 
