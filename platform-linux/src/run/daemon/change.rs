@@ -91,8 +91,7 @@ where
     /// way.
     fn take_in(&mut self, now: Instant, peer: &Peer) {
         let (key, address) = (*peer.key(), peer.address());
-        loop {
-            let Err(error) = self.mesh.add_peer(now, key, address) else { break };
+        while let Err(error) = self.mesh.add_peer(now, key, address) {
             let of = |key: PublicKey| self.mesh.peers().find(|known| known.key == key);
             let adopted = || self.parts.adopted.adopted().copied();
             if error == AddPeerError::DuplicateKey && of(key).is_some_and(|known| known.address == address) {
