@@ -567,8 +567,8 @@ pub(crate) struct Peer {
     pub(crate) told_leaf: bool,
     /// How far the records for it have been sent.
     pub(crate) cursor: Place,
-    /// The newest of our secrets that it has shown.
-    pub(crate) secret: u8,
+    /// Which of our secrets is the newest that it has shown, as far as it has shown any.
+    pub(crate) secret: Option<u8>,
 }
 
 impl Peer {
@@ -600,7 +600,7 @@ impl Peer {
             leaf: false,
             told_leaf: false,
             cursor: 0,
-            secret: 0,
+            secret: None,
         }
     }
 
