@@ -5,7 +5,7 @@ mod common;
 use core::time::Duration;
 use std::time::SystemTime;
 
-use common::{LIMIT, daemon, expect_all, made, print_logs, status};
+use common::{LIMIT, TERM, connected, daemon, expect_all, expect_no_ping_lost, made, print_logs, status};
 use wgautomesh_examples::mesh_box::{CONFIG_PATH, Key, Mesh, MeshConfig, Output};
 
 /// The two whose session nothing may touch, and the one that comes and goes.
@@ -152,4 +152,85 @@ fn peers_come_and_go_and_others_do_not_notice() {
         assert!(pings.sent > 0);
         assert_eq!(pings.lost(), 0);
     }
+}
+
+/// Who is down from before the next secret is known to anybody, until it has become everybody's.
+const DOWN: usize = 3;
+
+/// The files of a node at a step of the change of secrets: which the next and the previous ones are.
+fn secrets(config: &str, present: &str, beside: Option<(&str, &str)>) -> String {
+    let file = |key: &str, name: &str| format!("gossip_secret{key}_file = \"/run/box/{name}\"\n");
+    let (before, rest) = config.split_once("gossip_secret_file = ").unwrap();
+    let (_, after) = rest.split_once('\n').unwrap();
+    let beside = beside.map(|(key, name)| file(key, name)).unwrap_or_default();
+    [before, &file("", present), &beside, after].concat()
+}
+
+/// What its status says of the newer secret: by how many it was shown, of how many that are connected.
+fn shown(mesh: &mut Mesh, at: usize) -> Option<String> {
+    let program = daemon().to_string_lossy().into_owned();
+    let table = mesh.node(at).run(&[&program, "status", CONFIG_PATH]).unwrap().stdout;
+    table.lines().find_map(|line| line.split_once(" secret was shown by ").map(|(_, shown)| shown.to_owned()))
+}
+
+fn expect_shown(mesh: &mut Mesh, at: usize, expected: &str) {
+    mesh.measure_from_now().unwrap();
+    mesh.run_until(LIMIT, |mesh| shown(mesh, at).as_deref() == Some(expected)).unwrap();
+    assert_eq!(shown(mesh, at).as_deref(), Some(expected), "node {at}");
+}
+
+#[test]
+fn the_secret_is_changed_while_everybody_pings_and_one_daemon_is_down() {
+    let mut mesh = connected(MeshConfig { homes: 3, seed: 42, ..MeshConfig::default() });
+    let old = mesh.node(0).config().unwrap();
+    let start = "old";
+    for at in 0..mesh.nodes().len() {
+        let present = mesh.node(at).run(&["/bin/sh", "-c", "cat /run/box/gossip_secret"]).unwrap().stdout;
+        mesh.node(at).write_file("/run/box/old", &present).unwrap();
+        mesh.node(at).write_file("/run/box/new", "the secret that all change over to\n").unwrap();
+    }
+    let steps = [
+        (secrets(&old, start, Some(("_next", "new"))), "next secret: added"),
+        (
+            secrets(&old, "new", Some(("_previous", "old"))),
+            "secret: changed; next secret: removed; previous secret: added",
+        ),
+        (secrets(&old, "new", None), "previous secret: removed"),
+    ];
+    let step = |mesh: &mut Mesh, at: usize, number: usize| {
+        let (config, what) = &steps[number];
+        expect_reloaded(mesh, at, config, &format!("{what}; nothing else"));
+    };
+    mesh.node(DOWN).signal_daemon(TERM).unwrap();
+    mesh.node(DOWN).wait_daemon().unwrap();
+    mesh.start_pings(Duration::from_millis(100)).unwrap();
+
+    (0..DOWN).for_each(|at| step(&mut mesh, at, 0));
+    let down = mesh.nodes()[DOWN].plan().private_key.public().base64();
+    for at in 0..DOWN {
+        // What has no daemon has a session all the same, or counts as mute: in any case it has shown nothing.
+        mesh.measure_from_now().unwrap();
+        let others = format!("; not by {}", &down[..8]);
+        let done = |mesh: &mut Mesh| {
+            shown(mesh, at).is_some_and(|shown| shown.starts_with("2 of ") && shown.ends_with(&others))
+        };
+        mesh.run_until(LIMIT, done).unwrap();
+        assert!(done(&mut mesh), "node {at}: {:?}", shown(&mut mesh, at));
+    }
+    (0..DOWN).for_each(|at| step(&mut mesh, at, 1));
+
+    // It comes back with what it had, and everybody understands it.
+    mesh.node(DOWN).start_daemon().unwrap();
+    for at in 0..=DOWN {
+        expect_states(&mut mesh, at, &["connected"; DOWN]);
+    }
+    (0..2).for_each(|number| step(&mut mesh, DOWN, number));
+    (0..=DOWN).for_each(|at| expect_shown(&mut mesh, at, "3 of 3 connected peers"));
+    (0..=DOWN).for_each(|at| step(&mut mesh, at, 2));
+    mesh.idle(Duration::from_secs(2)).unwrap();
+    for at in 0..=DOWN {
+        expect_states(&mut mesh, at, &["connected"; DOWN]);
+        assert_eq!(shown(&mut mesh, at), None);
+    }
+    expect_no_ping_lost(&mut mesh);
 }

@@ -7,7 +7,7 @@ use super::draft::Draft;
 use super::report::{Fault, Report, quoted, quoted_path};
 use super::syntax::Key;
 use super::values::StateCommit;
-use super::{Config, GOSSIP_PORT, LanConfig, Peer};
+use super::{Config, GOSSIP_PORT, LanConfig, OtherSecret, Peer};
 use core::fmt;
 use core::num::NonZeroU16;
 use std::collections::BTreeMap;
@@ -31,6 +31,8 @@ pub struct Difference<'c> {
     pub names: Vec<&'c Peer>,
     /// Whether the secret is another.
     pub secret: bool,
+    /// What has become of the one beside it, in words.
+    pub other_secret: Option<&'static str>,
     /// How often the state file is written from now on.
     pub state_commit: Option<StateCommit>,
     /// Whether the peers of the interface belong to the mesh from now on.
@@ -52,6 +54,7 @@ impl<'c> Difference<'c> {
         let mut difference = Self {
             removed: from.peers.iter().filter(|peer| !after.contains_key(&peer.key)).collect(),
             secret: !from.secret.is(&to.secret),
+            other_secret: other_secret(from.other_secret.as_ref(), to.other_secret.as_ref()),
             state_commit: (from.state_commit != to.state_commit).then_some(to.state_commit),
             peers_from_interface: (from.peers_from_interface != to.peers_from_interface)
                 .then_some(to.peers_from_interface),
@@ -103,6 +106,9 @@ impl fmt::Display for Difference<'_> {
         if self.secret {
             f.write_str("secret: changed; ")?;
         }
+        if let Some(what) = self.other_secret {
+            write!(f, "{what}; ")?;
+        }
         if let Some(state_commit) = self.state_commit {
             write!(f, "state_commit: {} s; ", state_commit.duration().as_secs())?;
         }
@@ -118,6 +124,21 @@ impl fmt::Display for Difference<'_> {
             None => {}
         }
         f.write_str("nothing else")
+    }
+}
+
+fn other_secret(from: Option<&OtherSecret>, to: Option<&OtherSecret>) -> Option<&'static str> {
+    use OtherSecret::{Next, Previous};
+    match (from, to) {
+        (None, None) => None,
+        (Some(Next(from)), Some(Next(to))) => (!from.is(to)).then_some("next secret: changed"),
+        (Some(Previous(from)), Some(Previous(to))) => (!from.is(to)).then_some("previous secret: changed"),
+        (None, Some(Next(_))) => Some("next secret: added"),
+        (None, Some(Previous(_))) => Some("previous secret: added"),
+        (Some(Next(_)), None) => Some("next secret: removed"),
+        (Some(Previous(_)), None) => Some("previous secret: removed"),
+        (Some(Next(_)), Some(Previous(_))) => Some("next secret: removed; previous secret: added"),
+        (Some(Previous(_)), Some(Next(_))) => Some("previous secret: removed; next secret: added"),
     }
 }
 
@@ -272,6 +293,38 @@ mod tests {
             let difference = Difference::between(&old, &new);
             assert_eq!(difference.to_string(), words, "{from}\n--- to\n{to}");
             assert_eq!(difference.is_empty(), words == "nothing has changed");
+        }
+    }
+
+    #[test]
+    fn what_becomes_of_the_secret_beside_it_is_said() {
+        let files = ["next-a", "next-b"].map(|name| Temporary::new(name, name.repeat(9).as_bytes(), 0o600));
+        let paths = files.each_ref().map(|file| file.0.to_str().unwrap().to_owned());
+        let with = |key: &str, of: usize| {
+            configuration(&format!("{TOP}gossip_secret_{key}_file = \"{}\"\n{}", paths[of], peer(1, "")))
+        };
+        let none = || configuration(&format!("{TOP}{}", peer(1, "")));
+        for (from, to, words) in [
+            (none(), none(), "nothing has changed"),
+            (none(), with("next", 0), "next secret: added; nothing else"),
+            (with("next", 0), with("next", 0), "nothing has changed"),
+            (with("next", 0), with("next", 1), "next secret: changed; nothing else"),
+            (
+                with("next", 0),
+                with("previous", 1),
+                "next secret: removed; previous secret: added; nothing else",
+            ),
+            (with("previous", 0), with("previous", 1), "previous secret: changed; nothing else"),
+            (
+                with("previous", 0),
+                with("next", 0),
+                "previous secret: removed; next secret: added; nothing else",
+            ),
+            (with("previous", 0), none(), "previous secret: removed; nothing else"),
+            (with("next", 0), none(), "next secret: removed; nothing else"),
+            (none(), with("previous", 0), "previous secret: added; nothing else"),
+        ] {
+            assert_eq!(Difference::between(&from, &to).to_string(), words);
         }
     }
 

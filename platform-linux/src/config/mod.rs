@@ -13,6 +13,8 @@
 //! | `gossip_port` | 1666 | UDP port of the gossip inside the mesh, the same on every node |
 //! | `gossip_secret` | one of these two | the secret all nodes share |
 //! | `gossip_secret_file` | | a file that holds it; line ends at its end are not part of the secret |
+//! | `gossip_secret_next_file` | optional | a file with the secret that the mesh changes over to; new here |
+//! | `gossip_secret_previous_file` | optional | a file with the secret that it has changed over from; new here |
 //! | `persist_file` | optional | where to keep what was learned over a restart; without it nothing is kept |
 //! | `state_commit` | optional | seconds that are at least between two writes of it, 600 if not given; new here |
 //! | `lan_discovery` | optional | look for peers on the LAN |
@@ -109,6 +111,7 @@ pub struct Config {
     interface: InterfaceName,
     gossip_port: NonZeroU16,
     secret: Secret,
+    other_secret: Option<OtherSecret>,
     persist_file: Option<PathBuf>,
     state_commit: StateCommit,
     lan: Option<LanConfig>,
@@ -134,6 +137,11 @@ impl Config {
     /// The secret that all nodes share.
     pub fn secret(&self) -> &Secret {
         &self.secret
+    }
+
+    /// The secret that the mesh changes over to, or from.
+    pub fn other_secret(&self) -> Option<&OtherSecret> {
+        self.other_secret.as_ref()
     }
 
     /// Where to keep what was learned over a restart; nothing is kept where it is not given.
@@ -172,6 +180,14 @@ impl Config {
     pub fn file(&self) -> Option<&Path> {
         self.file.as_deref()
     }
+}
+
+/// A second secret, while a mesh changes over from one to another: both are accepted then.
+pub enum OtherSecret {
+    /// The one that comes: who has shown that he has it is sent it.
+    Next(Secret),
+    /// The one that goes: who has shown no other is still sent it.
+    Previous(Secret),
 }
 
 /// On which interfaces peers are looked for.

@@ -4,6 +4,7 @@ use super::report::{Fault, quoted_path};
 use super::source::{FileKey, Files, Source};
 use std::io;
 use std::path::Path;
+use wgautomesh_core::SharedKey;
 use zeroize::Zeroizing;
 
 /// The secret that all nodes of a mesh share. Never empty; wiped from memory when dropped.
@@ -30,8 +31,12 @@ impl Secret {
         Ok(Self(Zeroizing::new(Box::from(text.as_str()))))
     }
 
+    /// The key that the gossip is sealed with.
+    pub fn key(&self) -> SharedKey {
+        SharedKey::derive(self.reveal().as_bytes())
+    }
+
     /// Whether it is the same text.
-    #[cfg(feature = "admin")]
     pub(super) fn is(&self, other: &Self) -> bool {
         self.reveal() == other.reveal()
     }

@@ -84,6 +84,10 @@ pub enum FileKey {
     Configuration,
     /// That with the secret.
     Secret,
+    /// That with the next secret.
+    SecretNext,
+    /// That with the secret of before.
+    SecretPrevious,
 }
 
 impl Files {

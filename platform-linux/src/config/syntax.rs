@@ -16,6 +16,10 @@ pub enum Key {
     Secret,
     /// The file that holds it.
     SecretFile,
+    /// The file that holds the next secret.
+    SecretNextFile,
+    /// The file that holds the secret of before.
+    SecretPreviousFile,
     /// Where to keep what was learned.
     PersistFile,
     /// How often that is written at most.

@@ -84,9 +84,17 @@ pub fn files_of(path: &Path) -> io::Result<Vec<(FileKey, File)>> {
     let mut unsaid = Report::new("");
     let draft = read_source_from(&Files::Handed(Vec::new()), path, &mut unsaid)
         .and_then(|source| parse(&source.bytes, &mut unsaid));
-    let named = draft.iter().filter_map(|draft| Some((FileKey::Secret, &draft.secret_file.given()?.value)));
-    let named = named.filter(|(_, path)| path.is_absolute());
-    let opened = named.filter_map(|(key, path)| Some((key, File::open(path).ok()?)));
+    let named = draft.iter().flat_map(|draft| {
+        [
+            (FileKey::Secret, &draft.secret_file),
+            (FileKey::SecretNext, &draft.secret_next_file),
+            (FileKey::SecretPrevious, &draft.secret_previous_file),
+        ]
+    });
+    let opened = named.filter_map(|(key, path)| {
+        let path = path.given().map(|path| &path.value).filter(|path| path.is_absolute())?;
+        Some((key, File::open(path).ok()?))
+    });
     Ok([(FileKey::Configuration, configuration)].into_iter().chain(opened).collect())
 }
 
@@ -202,6 +210,8 @@ impl Syntax for Toml {
             Key::GossipPort => "gossip_port",
             Key::Secret => "gossip_secret",
             Key::SecretFile => "gossip_secret_file",
+            Key::SecretNextFile => "gossip_secret_next_file",
+            Key::SecretPreviousFile => "gossip_secret_previous_file",
             Key::PersistFile => "persist_file",
             Key::StateCommit => "state_commit",
             Key::LanDiscovery => "lan_discovery",
@@ -231,11 +241,13 @@ impl Syntax for Toml {
     }
 }
 
-pub(super) const TOP_KEYS: [&str; 13] = [
+pub(super) const TOP_KEYS: [&str; 15] = [
     "interface",
     "gossip_port",
     "gossip_secret",
     "gossip_secret_file",
+    "gossip_secret_next_file",
+    "gossip_secret_previous_file",
     "persist_file",
     "state_commit",
     "lan_discovery",
@@ -286,6 +298,12 @@ impl<'t> Walk<'_, 't> {
                 "gossip_port" => draft.gossip_port = self.port("gossip_port", value),
                 "gossip_secret" => draft.secret = self.secret(value),
                 "gossip_secret_file" => draft.secret_file = self.path("gossip_secret_file", value),
+                "gossip_secret_next_file" => {
+                    draft.secret_next_file = self.path("gossip_secret_next_file", value);
+                }
+                "gossip_secret_previous_file" => {
+                    draft.secret_previous_file = self.path("gossip_secret_previous_file", value);
+                }
                 "persist_file" => draft.persist_file = self.path("persist_file", value),
                 "state_commit" => draft.state_commit = self.state_commit(value),
                 "lan_discovery" => draft.lan_discovery = self.boolean("lan_discovery", value),

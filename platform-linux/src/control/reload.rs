@@ -25,11 +25,15 @@ use rustix::net::{
 };
 
 /// What each file is called in a request.
-const WORDS: [(FileKey, &str); 2] =
-    [(FileKey::Configuration, "configuration"), (FileKey::Secret, "gossip_secret_file")];
+const WORDS: [(FileKey, &str); 4] = [
+    (FileKey::Configuration, "configuration"),
+    (FileKey::Secret, "gossip_secret_file"),
+    (FileKey::SecretNext, "gossip_secret_next_file"),
+    (FileKey::SecretPrevious, "gossip_secret_previous_file"),
+];
 
 /// The longest name of a file in a request, in bytes: of a longer one its end.
-const LONGEST_NAME: usize = 160;
+const LONGEST_NAME: usize = 140;
 
 /// The files of a configuration, opened by somebody who may read them.
 #[derive(Debug, Clone)]

@@ -30,12 +30,12 @@ use rustix::{
     io::Errno,
     process::{DumpableBehavior, set_dumpable_behavior},
 };
-use wgautomesh_core::{AddPeerError, Instant, Mesh, PublicKey, SharedKey};
+use wgautomesh_core::{AddPeerError, Instant, Mesh, PublicKey};
 
 use crate::{
     clock::{self, Alarm},
-    config::{Config, Endpoint, Peer},
-    control::{self, BindError, Interest, Server},
+    config::{Config, Endpoint, OtherSecret, Peer},
+    control::{self, BindError, Interest, Server, status::Rotation},
     net::{
         Tunnel,
         lan::{Lan, LanSockets},
@@ -102,6 +102,7 @@ struct Node {
     interface: String,
     gossip_port: u16,
     started: Instant,
+    rotation: Option<Rotation>,
 }
 
 /// Meshes the configured interface until SIGTERM or SIGINT.
@@ -153,7 +154,12 @@ pub fn run<const PEERS: usize>(config: &Config, mesh: &mut Mesh<PEERS>) -> Resul
             (lan.clone(), sockets)
         }),
     };
-    let node = Node { interface: interface.into(), gossip_port: config.gossip_port().get(), started: now };
+    let node = Node {
+        interface: interface.into(),
+        gossip_port: config.gossip_port().get(),
+        started: now,
+        rotation: rotation(config),
+    };
     let peers = config.peers().len();
     log::info!("wgautomesh {}: meshing {interface}, {peers} peers configured", env!("CARGO_PKG_VERSION"));
     let mut daemon = Daemon::new(mesh, node, Names::new(config), parts);
@@ -215,7 +221,7 @@ fn configure<const PEERS: usize>(
     config: &Config,
     now: Instant,
 ) -> Result<(), RunError> {
-    mesh.set_secrets(secrets(config));
+    set_secrets(mesh, config);
     for peer in config.peers() {
         mesh.add_peer(now, *peer.key(), peer.address())
             .map_err(|error| RunError::Peer(*peer.key(), error))?;
@@ -225,8 +231,21 @@ fn configure<const PEERS: usize>(
 }
 
 /// The keys that the gossip is sealed with.
-fn secrets(config: &Config) -> impl Iterator<Item = SharedKey> {
-    [config.secret()].into_iter().map(|secret| SharedKey::derive(secret.reveal().as_bytes()))
+fn set_secrets<const PEERS: usize>(mesh: &mut Mesh<PEERS>, config: &Config) {
+    let present = config.secret().key();
+    match config.other_secret() {
+        None => mesh.set_secrets([present]),
+        Some(OtherSecret::Next(next)) => mesh.set_secrets([present, next.key()]),
+        Some(OtherSecret::Previous(previous)) => mesh.set_secrets_after(previous.key(), present),
+    }
+}
+
+/// How far the change from one secret to another is by the configuration.
+fn rotation(config: &Config) -> Option<Rotation> {
+    config.other_secret().map(|other| match other {
+        OtherSecret::Next(_) => Rotation::Next,
+        OtherSecret::Previous(_) => Rotation::Previous,
+    })
 }
 
 /// The endpoints of a peer that need no look-up.

@@ -271,7 +271,7 @@ fn built<'m>(mesh: &'m mut Mesh<4>, world: &Shared, adopted: Adopted, names: Nam
         mapper: None,
         lan: Some((LanConfig::default(), Box::new(world.clone()))),
     };
-    let node = Node { interface: "wg0".into(), gossip_port: 1666, started: at(0) };
+    let node = Node { interface: "wg0".into(), gossip_port: 1666, started: at(0), rotation: None };
     Daemon::new(mesh, node, names, parts)
 }
 

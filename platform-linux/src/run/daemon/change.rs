@@ -10,7 +10,7 @@ use crate::{
     config::{Config, Difference, LanConfig, Peer},
     net::{lan::Lan, opener::Openers},
     portmap::Mapper,
-    run::{addresses, names_of, secrets},
+    run::{addresses, names_of, rotation, set_secrets},
     watch::Watch,
     wireguard::WireGuard,
 };
@@ -41,9 +41,10 @@ where
         for peer in difference.removed.iter().chain(&difference.readdressed) {
             self.drop_peer(now, peer.key());
         }
-        if difference.secret {
-            self.mesh.set_secrets(secrets(config));
+        if difference.secret || difference.other_secret.is_some() {
+            set_secrets(self.mesh, config);
         }
+        self.node.rotation = rotation(config);
         self.parts.adopted.reconfigure(config);
         for key in self.parts.adopted.unwanted() {
             // One that the file names now stays as it is.
