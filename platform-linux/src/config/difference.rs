@@ -9,6 +9,7 @@ use super::syntax::Key;
 use super::values::StateCommit;
 use super::{Config, GOSSIP_PORT, LanConfig, OtherSecret, Peer};
 use core::fmt;
+use core::net::SocketAddr;
 use core::num::NonZeroU16;
 use std::collections::BTreeMap;
 use wgautomesh_core::PublicKey;
@@ -175,8 +176,8 @@ impl fmt::Display for Lan<'_> {
 }
 
 impl Config {
-    /// Reports what a daemon that runs with this configuration cannot go over to: its sockets and its control socket are made
-    /// for the interface and the port, and its state file is being written.
+    /// Reports what a daemon that runs with this configuration cannot go over to: its sockets are made for the interface and
+    /// the ports, and its state file is being written.
     pub(super) fn check_restart(&self, draft: &Draft, report: &mut Report) {
         let fix = "restart wgautomesh with this file, which costs no session; or put it back";
         let mut error = |key, at, what: String| {
@@ -203,6 +204,13 @@ impl Config {
             let words = |path: Option<&std::path::Path>| path.map_or("none".into(), quoted_path);
             let what = format!("is {}, and this daemon's is {}", words(wanted), words(self.persist_file()));
             error(Key::PersistFile, file.map_or(draft.at, |file| file.at), what);
+        }
+        let listen = draft.metrics_listen.given();
+        let wanted = listen.map(|listen| listen.value);
+        if wanted != self.metrics_listen && (listen.is_some() || draft.metrics_listen.is_absent()) {
+            let words = |at: Option<SocketAddr>| at.map_or("none".into(), |at| format!("\"{at}\""));
+            let what = format!("is {}, and this daemon's is {}", words(wanted), words(self.metrics_listen));
+            error(Key::MetricsListen, listen.map_or(draft.at, |listen| listen.at), what);
         }
     }
 }
@@ -363,6 +371,14 @@ mod tests {
                 format!("FILE:1:1: error: persist_file: is none, and this daemon's is \"/var/lib/s\"; {fix}"),
             ]
         );
+        let start = format!("{TOP}metrics_listen = \"127.0.0.1:9\"\n{}", peer(1, ""));
+        assert_eq!(
+            said("metrics", &start, &none, 32),
+            [format!(
+                "FILE:1:1: error: metrics_listen: is none, and this daemon's is \"127.0.0.1:9\"; {fix}"
+            )]
+        );
+        let start = format!("{TOP}gossip_port = 1777\npersist_file = \"/var/lib/s\"\n{}", peer(1, ""));
         // What is wrong in itself is not also held against the daemon's own.
         let wrong = start.replace("1777", "\"x\"").replace("\"/var/lib/s\"", "7");
         let wrong = said("wrong", &start, &wrong, 32);

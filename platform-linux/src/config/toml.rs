@@ -12,8 +12,8 @@ use super::source::{FileKey, Files, Lines, decode, read_source, read_source_from
 use super::suggest::meant;
 use super::syntax::{Key, Syntax};
 use super::values::{
-    InterfaceName, InterfacePattern, PORT_FIX, PeerName, StateCommit, parse_mesh_address, parse_path,
-    parse_public_key, port_of,
+    InterfaceName, InterfacePattern, PORT_FIX, PeerName, StateCommit, parse_listen, parse_mesh_address,
+    parse_path, parse_public_key, port_of,
 };
 use ::toml::Spanned;
 use ::toml::de::{DeArray, DeTable, DeValue};
@@ -219,6 +219,7 @@ impl Syntax for Toml {
             Key::LanExclude => "lan_exclude",
             Key::UpnpForwardExternalPort => "upnp_forward_external_port",
             Key::Ipv6 => "ipv6",
+            Key::MetricsListen => "metrics_listen",
             Key::PeersFromInterface => "peers_from_interface",
             Key::Peers => "peers",
             Key::PeerKey => "peers.pubkey",
@@ -241,7 +242,7 @@ impl Syntax for Toml {
     }
 }
 
-pub(super) const TOP_KEYS: [&str; 15] = [
+pub(super) const TOP_KEYS: [&str; 16] = [
     "interface",
     "gossip_port",
     "gossip_secret",
@@ -254,6 +255,7 @@ pub(super) const TOP_KEYS: [&str; 15] = [
     "lan_interfaces",
     "lan_exclude",
     "upnp_forward_external_port",
+    "metrics_listen",
     "ipv6",
     "peers_from_interface",
     "peers",
@@ -261,7 +263,7 @@ pub(super) const TOP_KEYS: [&str; 15] = [
 pub(super) const PEER_KEYS: [&str; 4] = ["pubkey", "address", "endpoint", "name"];
 
 /// What people write from the habit of other tools, and what it is called here.
-const SYNONYMS: [(&str, &str); 16] = [
+const SYNONYMS: [(&str, &str); 18] = [
     ("allowed_ips", "address"),
     ("allowedips", "address"),
     ("device", "interface"),
@@ -269,6 +271,8 @@ const SYNONYMS: [(&str, &str); 16] = [
     ("ifname", "interface"),
     ("ip", "address"),
     ("key", "pubkey"),
+    ("listen_metrics", "metrics_listen"),
+    ("metrics", "metrics_listen"),
     ("node", "peers"),
     ("nodes", "peers"),
     ("password", "gossip_secret"),
@@ -311,6 +315,9 @@ impl<'t> Walk<'_, 't> {
                 "lan_exclude" => draft.lan_exclude = self.interfaces("lan_exclude", value),
                 "upnp_forward_external_port" => {
                     draft.upnp_forward_external_port = self.port("upnp_forward_external_port", value);
+                }
+                "metrics_listen" => {
+                    draft.metrics_listen = self.text("metrics_listen", value, parse_listen);
                 }
                 "peers_from_interface" => {
                     draft.peers_from_interface = self.boolean("peers_from_interface", value);

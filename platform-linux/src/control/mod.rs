@@ -8,7 +8,7 @@
 //! < {"version":1,"node":{...},"peers":[...],"counters":{...}}\n
 //! ```
 //!
-//! `table` gets the same as a table for people, and a line with a full stop: so a command needs no reader of JSON, which on a
+//! `table` gets the same as a table for people, and `metrics` what Prometheus reads, each with a line with a full stop at its end: so a command needs no reader of JSON, which on a
 //! router is 45 kB, and shows all that a newer daemon has to say. A request that is not known is answered with
 //! `{"version":1,"error":{"id":"...","message":"..."}}`.
 //!
@@ -22,16 +22,20 @@ mod client;
 #[cfg(feature = "admin")]
 mod reload;
 pub mod render;
+#[cfg(feature = "admin")]
+pub mod schema;
 mod server;
 pub mod status;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use client::{FetchError, fetch, running};
 #[cfg(feature = "admin")]
 pub use reload::{Handover, Reloaded};
 pub use server::{BindError, Interest, MAX_CLIENTS, Server, Ticket};
+#[cfg(feature = "admin")]
+pub(crate) use server::{Flow, tell};
 
 use crate::config::InterfaceName;
 use serde::{Deserialize, Serialize};
@@ -67,8 +71,8 @@ pub fn socket_path(directory: &Path, interface: &InterfaceName) -> PathBuf {
 /// Tells a whole text from one that was cut off.
 const END_OF_TEXT: &str = ".\n";
 
-/// An answer that is text for people.
-fn for_people(text: String) -> String {
+/// An answer that is text for people, or for Prometheus.
+pub(crate) fn for_people(text: String) -> String {
     text + END_OF_TEXT
 }
 
@@ -84,6 +88,9 @@ pub enum Request {
     /// over. The answer is a [`Reloaded`].
     #[cfg(feature = "admin")]
     Reload(Option<Handover>),
+    /// What Prometheus reads: the status, and more that is only counted.
+    #[cfg(feature = "admin")]
+    Metrics,
 }
 
 impl Request {
@@ -91,7 +98,7 @@ impl Request {
     #[cfg(not(feature = "admin"))]
     const KNOWN: &str = "\"status\" and \"table\"";
     #[cfg(feature = "admin")]
-    const KNOWN: &str = "\"status\", \"table\" and \"reload\"";
+    const KNOWN: &str = "\"status\", \"table\", \"reload\" and \"metrics\"";
 
     /// The line that asks, without its end.
     pub fn line(&self) -> Cow<'static, str> {
@@ -102,6 +109,8 @@ impl Request {
             Self::Reload(None) => "reload".into(),
             #[cfg(feature = "admin")]
             Self::Reload(Some(handover)) => format!("reload {}", handover.words()).into(),
+            #[cfg(feature = "admin")]
+            Self::Metrics => "metrics".into(),
         }
     }
 
@@ -115,17 +124,19 @@ impl Request {
             ("reload", "") => Some(Self::Reload(None)),
             #[cfg(feature = "admin")]
             ("reload", handed) => Handover::parse(handed).map(|handover| Self::Reload(Some(handover))),
+            #[cfg(feature = "admin")]
+            ("metrics", "") => Some(Self::Metrics),
             _ => None,
         }
     }
 
     /// The answer, where the status alone gives it.
-    pub fn answer(&self, status: &status::Status) -> String {
+    pub fn answer(&self, status: &status::Status) -> Option<String> {
         match self {
-            Self::Status => status.to_json(),
-            Self::Table => for_people(render::table(status)),
+            Self::Status => Some(status.to_json()),
+            Self::Table => Some(for_people(render::table(status))),
             #[cfg(feature = "admin")]
-            Self::Reload(_) => Reloaded { done: false, text: "this daemon has no file\n".into() }.answer(),
+            Self::Metrics | Self::Reload(_) => None,
         }
     }
 
@@ -135,7 +146,7 @@ impl Request {
             Self::Status => false,
             Self::Table => true,
             #[cfg(feature = "admin")]
-            Self::Reload(_) => true,
+            Self::Metrics | Self::Reload(_) => true,
         }
     }
 }

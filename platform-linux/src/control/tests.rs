@@ -44,7 +44,7 @@ impl Drop for Directory {
     }
 }
 
-fn sample() -> Status {
+pub(crate) fn sample() -> Status {
     let peer = |name: Option<&str>, key: &str, address: &str| Peer {
         name: name.map(str::to_owned),
         key: key.to_owned(),
@@ -398,7 +398,7 @@ fn asks_and_answers() {
     large.node.nat.ipv4 = Some("n".repeat(4_000_000));
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        scope.spawn(|| serve(&mut server, |request| request.answer(&large), &done));
+        scope.spawn(|| serve(&mut server, |request| request.answer(&large).unwrap(), &done));
         let _done = Done(&done);
         let said = fetch(&directory.0, &wg0, &Request::Status, PATIENCE);
         let for_people = fetch(&directory.0, &wg0, &Request::Table, PATIENCE);

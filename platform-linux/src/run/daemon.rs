@@ -25,9 +25,12 @@ use wgautomesh_core::{
 };
 
 use super::{Node, RunError, adopt::Adopted, memory::Memory, names::Names, report, status};
+#[cfg(feature = "admin")]
+use crate::control::for_people;
 use crate::{
     config::LanConfig,
-    control::status::Status,
+    control::{Request, status::Status},
+    metrics::{self, Tally},
     net::{
         lan::{self, Lan, LanPlace},
         opener::{Openers, Source},
@@ -118,6 +121,7 @@ pub(super) struct Daemon<'m, W, A, S: Stack, O, R, const PEERS: usize> {
     link: Link,
     addresses: Vec<IpAddr>,
     places: Vec<LanPlace>,
+    tally: Tally,
 }
 
 impl<'m, W, A, S, O, R, const PEERS: usize> Daemon<'m, W, A, S, O, R, PEERS>
@@ -143,6 +147,7 @@ where
             link: Link::default(),
             addresses: Vec::new(),
             places: Vec::new(),
+            tally: Tally::new(),
         }
     }
 
@@ -197,6 +202,7 @@ where
     /// keeps nothing else waiting, since a turn takes no more than `driver::RECEIVE_BUDGET` of its datagrams, and
     /// `opener::RECEIVE_BUDGET` openers of each family.
     pub(super) fn turn(&mut self, now: Instant, ready: Ready) -> Result<(), RunError> {
+        self.tally.woke();
         if ready.watch {
             let changes = self.parts.watch.changes();
             if changes.link {
@@ -268,6 +274,19 @@ where
         status::document(self.mesh, &self.node, &self.names, openers, mapping, now)
     }
 
+    pub(super) fn metrics(&self, now: Instant) -> String {
+        metrics::text(&self.status(now), &self.tally)
+    }
+
+    /// What a request over the control socket gets; `None` where that comes later.
+    pub(super) fn answer(&self, now: Instant, request: &Request) -> Option<String> {
+        match request {
+            #[cfg(feature = "admin")]
+            Request::Metrics => Some(for_people(self.metrics(now))),
+            status => status.answer(&self.status(now)),
+        }
+    }
+
     fn carry_out(&mut self, now: Instant) -> Result<(), RunError> {
         while let Some(output) = self.next_output(now) {
             match output {
@@ -316,6 +335,8 @@ where
     }
 
     fn tell(&mut self, now: Instant, event: &Event) {
+        let names = &self.names;
+        self.tally.note(event, names.iter().count(), |key| names.contains(key));
         match event {
             Event::Connected { key, .. } => self.parts.resolver.set_connected(now, key, true),
             Event::Lost { key, .. } => {

@@ -11,6 +11,7 @@ pub(crate) enum Topic {
     Genkey,
     Status,
     Reload,
+    Metrics,
 }
 
 impl Topic {
@@ -24,6 +25,7 @@ impl Topic {
             Some("genkey") => Self::Genkey,
             Some("status") => Self::Status,
             Some("reload") => Self::Reload,
+            Some("metrics") => Self::Metrics,
             _ => Self::General,
         }
     }
@@ -40,6 +42,7 @@ pub(crate) fn text(topic: Topic) -> &'static str {
         Topic::Genkey => GENKEY,
         Topic::Status => STATUS,
         Topic::Reload => RELOAD,
+        Topic::Metrics => METRICS,
     }
 }
 
@@ -56,6 +59,7 @@ Usage:
   wgautomesh genkey            print a new gossip secret
   wgautomesh status            show the peers of a running wgautomesh
   wgautomesh reload            have it go by its configuration as it is now
+  wgautomesh metrics           print its metrics for Prometheus
   wgautomesh COMMAND --help    more about one command
 
 FILE is a TOML file, /etc/wgautomesh.toml if none is given. A first word that is
@@ -67,7 +71,8 @@ Options:
 
 Environment:
   WGAUTOMESH_LOG           how much to log: error, warn, info (the default),
-                           debug, trace or off
+                           debug, trace or off; and how much of a part of the
+                           program: info,wgautomesh::portmap=debug
   WGAUTOMESH_RUNTIME_DIR   where the control sockets are, instead of
                            /run/wgautomesh
 
@@ -159,7 +164,8 @@ Usage: wgautomesh status [--json] [--interface NAME | FILE]
 
   -i, --interface NAME   the WireGuard interface that it meshes
   FILE                   the configuration file it was started with
-  --json                 the whole status as one JSON document
+  --json                 the whole status as one JSON document, as
+                         wgautomesh-status(5) describes it
 
 Neither is needed where only one wgautomesh runs. Peers that are not connected
 come first, each with the last reason. Only root, and the user that the daemon
@@ -184,14 +190,31 @@ Neither is needed where only one wgautomesh runs. Where systemd runs it, use
 The file is checked first. With an error in it nothing changes, and what is
 wrong is said. Else only what is different is done, and said; no other session
 is touched. Peers, endpoints, names, the secret, state_commit, LANs and the port
-mapping can change. Another interface, gossip_port or persist_file needs a
-restart, which costs no session either, and is an error here.
+mapping can change. Another interface, gossip_port, persist_file or
+metrics_listen needs a restart, which costs no session either, and is an error
+here.
 
 A peer that is not in the file any more leaves the mesh. It leaves WireGuard too
 if this wgautomesh has added it there since it was started. One that was there
 before stays, with its own keepalive: to be removed, if it is, by hand.
 
 Exit status: 0 it goes by the file; 1 nothing has changed.
+";
+
+const METRICS: &str = "\
+Prints the metrics of a running wgautomesh in Prometheus' text format.
+
+Usage: wgautomesh metrics [--interface NAME | FILE]
+
+  -i, --interface NAME   the WireGuard interface that it meshes
+  FILE                   the configuration file it was started with
+
+Neither is needed where only one wgautomesh runs. Prometheus itself fetches them
+from the address that metrics_listen names in the configuration. Each metric is
+printed with what it means. Counters begin at 0 when the daemon is started. Only
+root, and the user that the daemon runs as, may ask.
+
+Exit status: 0 printed; 1 no wgautomesh answered.
 ";
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod check;
 mod help;
 mod import;
 mod init;
+mod metrics;
 mod reload;
 mod run;
 mod status;
@@ -24,7 +25,7 @@ const DEFAULT_FILE: &str = "/etc/wgautomesh.toml";
 const START: &str = "wgautomesh run FILE";
 
 /// The words that are commands; any other first word is a file.
-const COMMANDS: [&str; 7] = ["run", "check", "init", "import", "genkey", "status", "reload"];
+const COMMANDS: [&str; 8] = ["run", "check", "init", "import", "genkey", "status", "reload", "metrics"];
 
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,6 +37,7 @@ enum Command {
     Genkey,
     Status { whose: Whose, json: bool },
     Reload { whose: Whose },
+    Metrics { whose: Whose },
     Help(help::Topic),
     Version,
 }
@@ -81,6 +83,7 @@ pub fn main<const PEERS: usize>(mesh: &mut Mesh<PEERS>) -> ExitCode {
         Ok(Command::Genkey) => genkey(),
         Ok(Command::Status { whose, json }) => status::status(&whose, json),
         Ok(Command::Reload { whose }) => reload::reload(&whose),
+        Ok(Command::Metrics { whose }) => metrics::metrics(&whose),
         Ok(Command::Help(topic)) => print(help::text(topic)),
         Ok(Command::Version) => print(concat!("wgautomesh ", env!("CARGO_PKG_VERSION"), "\n")),
         Err(usage) => complain_of(&usage),
@@ -100,7 +103,9 @@ fn parse(args: impl IntoIterator<Item = OsString, IntoIter: 'static>) -> Result<
         match arg {
             Short('h') | Long("help") => return Ok(Command::Help(help::Topic::of(command))),
             Short('V') | Long("version") => return Ok(Command::Version),
-            Short('i') | Long("interface") if matches!(command, Some("status" | "reload" | "init")) => {
+            Short('i') | Long("interface")
+                if matches!(command, Some("status" | "reload" | "metrics" | "init")) =>
+            {
                 interface = Some(parser.value().map_err(usage)?)
             }
             Long("json") if command == Some("status") => json = true,
@@ -133,6 +138,7 @@ fn parse(args: impl IntoIterator<Item = OsString, IntoIter: 'static>) -> Result<
         Some("genkey") => Command::Genkey,
         Some("status") => Command::Status { whose: whose(interface, file)?, json },
         Some("reload") => Command::Reload { whose: whose(interface, file)? },
+        Some("metrics") => Command::Metrics { whose: whose(interface, file)? },
         _ => Command::Run { file: file_or_default(file) },
     })
 }
