@@ -7,6 +7,8 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
+#[cfg(feature = "admin")]
+pub mod doctor;
 mod errands;
 pub mod import;
 pub mod log;
@@ -21,6 +23,8 @@ pub mod resolve;
 pub mod rng;
 mod rtnl;
 mod run;
+#[cfg_attr(not(feature = "sandbox"), path = "sandbox/absent.rs")]
+mod sandbox;
 pub mod store;
 pub mod watch;
 pub mod wireguard;

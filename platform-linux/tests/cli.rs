@@ -37,6 +37,7 @@ fn help_and_version_need_nothing() {
         (&["status", "--help"], "Shows a running wgautomesh"),
         (&["reload", "--help"], "Has a running wgautomesh"),
         (&["metrics", "--help"], "Prints the metrics"),
+        (&["doctor", "--help"], "Checks this machine"),
         (&["--version"], concat!("wgautomesh ", env!("CARGO_PKG_VERSION"), "\n")),
     ] {
         let output = wgautomesh(arguments).env_clear().output().unwrap();

@@ -37,6 +37,8 @@
 mod difference;
 mod draft;
 mod endpoint;
+#[cfg(all(feature = "admin", feature = "toml"))]
+mod inspect;
 mod report;
 #[cfg(feature = "toml")]
 mod sample;
@@ -81,6 +83,8 @@ pub mod fuzzing {
 pub use difference::Difference;
 pub use draft::{Draft, Field, PeerDraft};
 pub use endpoint::Endpoint;
+#[cfg(all(feature = "admin", feature = "toml"))]
+pub use inspect::{Inspected, inspect};
 pub use report::{Fault, Finding, Located, Position, Report, Severity, quoted};
 #[cfg(feature = "toml")]
 pub use sample::SAMPLE;

@@ -33,7 +33,11 @@ const MOST_SYNTAX_ERRORS: usize = 20;
 /// # Errors
 /// The report, with at least one error, when the daemon cannot start with this file.
 pub fn load(path: &Path, capacity: usize) -> Result<(Config, Report), Report> {
-    load_from(path, capacity, Files::Prepared, |_, _| ())
+    let mut report = Report::new(path.to_string_lossy());
+    match read(path, capacity, Files::Prepared, &mut report, |_, _| ()) {
+        Some(config) => Ok((config, report)),
+        None => Err(report),
+    }
 }
 
 /// As [`load`], for a daemon that runs with `present`: what it cannot change to without a restart is an error too.
@@ -46,32 +50,34 @@ pub fn load_again(
     files: Files,
     present: &Config,
 ) -> Result<(Config, Report), Report> {
-    load_from(path, capacity, files, |draft, report| present.check_restart(draft, report))
+    let mut report = Report::new(path.to_string_lossy());
+    match read(path, capacity, files, &mut report, |draft, report| present.check_restart(draft, report)) {
+        Some(config) => Ok((config, report)),
+        None => Err(report),
+    }
 }
 
-fn load_from(
+/// As [`load`], from where it is said, and with `change` made to what was read before it is judged.
+pub(super) fn read(
     path: &Path,
     capacity: usize,
     files: Files,
-    check: impl FnOnce(&Draft, &mut Report),
-) -> Result<(Config, Report), Report> {
-    let mut report = Report::new(path.to_string_lossy());
-    let config = read_source_from(&files, path, &mut report).and_then(|file| {
-        let mut draft = parse(&file.bytes, &mut report)?;
+    report: &mut Report,
+    change: impl FnOnce(&mut Draft, &mut Report),
+) -> Option<Config> {
+    let config = read_source_from(&files, path, report).and_then(|file| {
+        let mut draft = parse(&file.bytes, report)?;
         draft.files = files;
         if let Field::Given(Located { at, .. }) = draft.secret
             && let Some(exposed) = exposure(path, file.mode)
         {
             report.warn(at, "gossip_secret", exposed);
         }
-        check(&draft, &mut report);
-        draft.finish(capacity, &mut report)
+        change(&mut draft, report);
+        draft.finish(capacity, report)
     });
     report.sort();
-    match config {
-        Some(config) => Ok((Config { file: Some(path.into()), ..config }, report)),
-        None => Err(report),
-    }
+    config.map(|config| Config { file: Some(path.into()), ..config })
 }
 
 /// Opens a configuration and the files that it names, for a daemon that may not. Those that cannot be opened are left to

@@ -45,6 +45,7 @@ use crate::{
     notify, portmap,
     resolve::{self, Resolver},
     rng::SysRng,
+    sandbox,
     store::FileStore,
     watch::Rtnetlink,
     wireguard::System,
@@ -129,6 +130,8 @@ pub fn run<const PEERS: usize>(config: &Config, mesh: &mut Mesh<PEERS>) -> Resul
     let mut scrapes = metrics::Server::new(config.metrics_listen(), now);
     let interface = config.interface().as_str();
     configure(mesh, config, now)?;
+    // Before there is any other thread.
+    sandbox::enter(config);
     let resolver =
         Resolver::new(now, names_to_resolve(config), Arc::new(resolve::system)).map_err(system("eventfd"))?;
     let openers = RawOpeners::new();

@@ -12,6 +12,7 @@ pub(crate) enum Topic {
     Status,
     Reload,
     Metrics,
+    Doctor,
 }
 
 impl Topic {
@@ -26,6 +27,7 @@ impl Topic {
             Some("status") => Self::Status,
             Some("reload") => Self::Reload,
             Some("metrics") => Self::Metrics,
+            Some("doctor") => Self::Doctor,
             _ => Self::General,
         }
     }
@@ -43,6 +45,7 @@ pub(crate) fn text(topic: Topic) -> &'static str {
         Topic::Status => STATUS,
         Topic::Reload => RELOAD,
         Topic::Metrics => METRICS,
+        Topic::Doctor => DOCTOR,
     }
 }
 
@@ -60,6 +63,7 @@ Usage:
   wgautomesh status            show the peers of a running wgautomesh
   wgautomesh reload            have it go by its configuration as it is now
   wgautomesh metrics           print its metrics for Prometheus
+  wgautomesh doctor [FILE]     check this machine for what FILE wants
   wgautomesh COMMAND --help    more about one command
 
 FILE is a TOML file, /etc/wgautomesh.toml if none is given. A first word that is
@@ -215,6 +219,29 @@ printed with what it means. Counters begin at 0 when the daemon is started. Only
 root, and the user that the daemon runs as, may ask.
 
 Exit status: 0 printed; 1 no wgautomesh answered.
+";
+
+const DOCTOR: &str = "\
+Checks this machine for what a configuration wants: each finding with its fix.
+
+Usage: wgautomesh doctor [--json] [FILE]
+
+  --json   the findings as one JSON document
+
+FILE is /etc/wgautomesh.toml if none is given. It looks at the configuration;
+the interface, its keys, ports and addresses; the ways to the peers and to their
+endpoints; the firewall, MTU and reverse path filter; the clock; capabilities,
+and the owners and modes of files; and a wgautomesh that runs. Nothing is
+changed. To read the firewall it starts nft and iptables-save, where they are.
+
+Root sees most. What could not be looked at is listed as skipped, with what to
+do about that. What it says of a firewall is what may happen: it is no proof.
+
+  error     the mesh cannot work, or not with all peers
+  warning   most likely not as it was meant
+  note      worth knowing
+
+Exit status: 0 there is no error; 1 there is one.
 ";
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The command line of a binary that reads TOML files: what was asked for, and one file for each thing that can be.
 
 mod check;
+mod doctor;
 mod help;
 mod import;
 mod init;
@@ -25,7 +26,8 @@ const DEFAULT_FILE: &str = "/etc/wgautomesh.toml";
 const START: &str = "wgautomesh run FILE";
 
 /// The words that are commands; any other first word is a file.
-const COMMANDS: [&str; 8] = ["run", "check", "init", "import", "genkey", "status", "reload", "metrics"];
+const COMMANDS: &[&str] =
+    &["run", "check", "init", "import", "genkey", "status", "reload", "doctor", "metrics"];
 
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,6 +39,7 @@ enum Command {
     Genkey,
     Status { whose: Whose, json: bool },
     Reload { whose: Whose },
+    Doctor { file: PathBuf, json: bool },
     Metrics { whose: Whose },
     Help(help::Topic),
     Version,
@@ -48,7 +51,7 @@ const OPTIONS: [&str; 4] = ["--help", "--version", "--interface", "--json"];
 /// What `--help` prints: of the whole, and of each command with its name, in the order in which the whole names them. The
 /// manual page and the completions of shells are made from it.
 pub fn help() -> impl Iterator<Item = (Option<&'static str>, &'static str)> {
-    let topics = core::iter::once(None).chain(COMMANDS.into_iter().map(Some));
+    let topics = core::iter::once(None).chain(COMMANDS.iter().copied().map(Some));
     topics.map(|command| (command, help::text(help::Topic::of(command))))
 }
 
@@ -84,6 +87,7 @@ pub fn main<const PEERS: usize>(mesh: &mut Mesh<PEERS>) -> ExitCode {
         Ok(Command::Status { whose, json }) => status::status(&whose, json),
         Ok(Command::Reload { whose }) => reload::reload(&whose),
         Ok(Command::Metrics { whose }) => metrics::metrics(&whose),
+        Ok(Command::Doctor { file, json }) => doctor::doctor(&file, json, PEERS),
         Ok(Command::Help(topic)) => print(help::text(topic)),
         Ok(Command::Version) => print(concat!("wgautomesh ", env!("CARGO_PKG_VERSION"), "\n")),
         Err(usage) => complain_of(&usage),
@@ -108,7 +112,7 @@ fn parse(args: impl IntoIterator<Item = OsString, IntoIter: 'static>) -> Result<
             {
                 interface = Some(parser.value().map_err(usage)?)
             }
-            Long("json") if command == Some("status") => json = true,
+            Long("json") if matches!(command, Some("status" | "doctor")) => json = true,
             // Only the very first word can be a command: `wgautomesh check run` checks a file called "run".
             Value(word) if command.is_none() && file.is_none() => {
                 match COMMANDS.iter().find(|&&known| word == known) {
@@ -139,6 +143,7 @@ fn parse(args: impl IntoIterator<Item = OsString, IntoIter: 'static>) -> Result<
         Some("status") => Command::Status { whose: whose(interface, file)?, json },
         Some("reload") => Command::Reload { whose: whose(interface, file)? },
         Some("metrics") => Command::Metrics { whose: whose(interface, file)? },
+        Some("doctor") => Command::Doctor { file: file_or_default(file), json },
         _ => Command::Run { file: file_or_default(file) },
     })
 }
@@ -165,7 +170,7 @@ fn meant_a_command(file: &Path) -> Option<String> {
     if word == "help" || word == "version" {
         return Some(format!("wgautomesh: did you mean `wgautomesh --{word}`?\n"));
     }
-    let command = nearest(word, COMMANDS)?;
+    let command = nearest(word, COMMANDS.iter().copied())?;
     Some(format!("wgautomesh: did you mean `wgautomesh {command}`? Any other word is the path of a file.\n"))
 }
 
