@@ -86,6 +86,8 @@ pub struct PeerStatus {
     pub sees_us_at: Option<Endpoint>,
     /// Where on a LAN of ours it was heard, and nothing came through: not tried at present.
     pub lan_barred: Option<Endpoint>,
+    /// Whether it has shown that it has the newest of our secrets.
+    pub has_newest_secret: bool,
 }
 
 /// An endpoint that peers see us at.

@@ -49,6 +49,7 @@ pub(crate) fn while_serving<T>(directory: &Path, interface: &str, asking: impl F
             openers: true,
             nat: Nats::default(),
             port_mapping: None,
+            rotation: None,
             seen_at: Vec::new(),
         },
         peers: Vec::new(),

@@ -6,6 +6,7 @@ mod help;
 mod import;
 mod init;
 mod metrics;
+mod reload;
 mod run;
 mod status;
 mod whose;
@@ -25,7 +26,8 @@ const DEFAULT_FILE: &str = "/etc/wgautomesh.toml";
 const START: &str = "wgautomesh run FILE";
 
 /// The words that are commands; any other first word is a file.
-const COMMANDS: &[&str] = &["run", "check", "init", "import", "genkey", "status", "doctor", "metrics"];
+const COMMANDS: &[&str] =
+    &["run", "check", "init", "import", "genkey", "status", "reload", "doctor", "metrics"];
 
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,6 +38,7 @@ enum Command {
     Import { file: PathBuf },
     Genkey,
     Status { whose: Whose, json: bool },
+    Reload { whose: Whose },
     Doctor { file: PathBuf, json: bool },
     Metrics { whose: Whose },
     Help(help::Topic),
@@ -82,6 +85,7 @@ pub fn main<const PEERS: usize>(mesh: &mut Mesh<PEERS>) -> ExitCode {
         Ok(Command::Import { file }) => import::import(&file),
         Ok(Command::Genkey) => genkey(),
         Ok(Command::Status { whose, json }) => status::status(&whose, json),
+        Ok(Command::Reload { whose }) => reload::reload(&whose),
         Ok(Command::Metrics { whose }) => metrics::metrics(&whose),
         Ok(Command::Doctor { file, json }) => doctor::doctor(&file, json, PEERS),
         Ok(Command::Help(topic)) => print(help::text(topic)),
@@ -103,7 +107,9 @@ fn parse(args: impl IntoIterator<Item = OsString, IntoIter: 'static>) -> Result<
         match arg {
             Short('h') | Long("help") => return Ok(Command::Help(help::Topic::of(command))),
             Short('V') | Long("version") => return Ok(Command::Version),
-            Short('i') | Long("interface") if matches!(command, Some("status" | "metrics" | "init")) => {
+            Short('i') | Long("interface")
+                if matches!(command, Some("status" | "reload" | "metrics" | "init")) =>
+            {
                 interface = Some(parser.value().map_err(usage)?)
             }
             Long("json") if matches!(command, Some("status" | "doctor")) => json = true,
@@ -135,6 +141,7 @@ fn parse(args: impl IntoIterator<Item = OsString, IntoIter: 'static>) -> Result<
         },
         Some("genkey") => Command::Genkey,
         Some("status") => Command::Status { whose: whose(interface, file)?, json },
+        Some("reload") => Command::Reload { whose: whose(interface, file)? },
         Some("metrics") => Command::Metrics { whose: whose(interface, file)? },
         Some("doctor") => Command::Doctor { file: file_or_default(file), json },
         _ => Command::Run { file: file_or_default(file) },

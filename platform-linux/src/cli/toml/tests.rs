@@ -39,6 +39,9 @@ fn reads_what_it_should() {
         ("status -i wg0", Command::Status { whose: interface(), json: false }),
         ("status -iwg0", Command::Status { whose: interface(), json: false }),
         ("status a.toml", Command::Status { whose: Whose::ConfiguredBy(file("a.toml")), json: false }),
+        ("reload", Command::Reload { whose: Whose::TheOnlyOne }),
+        ("reload -i wg0", Command::Reload { whose: interface() }),
+        ("reload a.toml", Command::Reload { whose: Whose::ConfiguredBy(file("a.toml")) }),
         ("metrics", Command::Metrics { whose: Whose::TheOnlyOne }),
         ("metrics -i wg0", Command::Metrics { whose: interface() }),
         ("metrics a.toml", Command::Metrics { whose: Whose::ConfiguredBy(file("a.toml")) }),
@@ -51,6 +54,7 @@ fn reads_what_it_should() {
         ("init --help", Command::Help(Topic::Init)),
         ("genkey --help", Command::Help(Topic::Genkey)),
         ("status --help", Command::Help(Topic::Status)),
+        ("reload --help", Command::Help(Topic::Reload)),
         ("metrics --help", Command::Help(Topic::Metrics)),
         ("doctor --help", Command::Help(Topic::Doctor)),
         ("--version", Command::Version),
@@ -88,6 +92,8 @@ fn says_what_makes_no_sense() {
                                      WireGuard interface as `ip link` shows it, \"wg0\" for instance",
         ),
         ("status --interface wg0 a.toml", "give either --interface or a file, not both"),
+        ("reload --interface wg0 a.toml", "give either --interface or a file, not both"),
+        ("reload --json", "the option --json does not go with this command"),
         ("status --json=yes", "unexpected argument for option '--json': \"yes\""),
     ] {
         assert_eq!(read(words), Err(complaint.to_owned()), "{words:?}");
