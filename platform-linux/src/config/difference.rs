@@ -42,6 +42,8 @@ pub struct Difference<'c> {
     pub lan: Option<Option<&'c LanConfig>>,
     /// The external port that is asked for from now on, if any.
     pub port_mapping: Option<Option<NonZeroU16>>,
+    /// Where metrics are given from now on, if anywhere.
+    pub metrics_listen: Option<Option<SocketAddr>>,
 }
 
 impl<'c> Difference<'c> {
@@ -62,6 +64,7 @@ impl<'c> Difference<'c> {
             lan: (from.lan != to.lan).then_some(to.lan.as_ref()),
             port_mapping: (from.upnp_forward_external_port != to.upnp_forward_external_port)
                 .then_some(to.upnp_forward_external_port),
+            metrics_listen: (from.metrics_listen != to.metrics_listen).then_some(to.metrics_listen),
             ..Self::default()
         };
         for peer in &to.peers {
@@ -124,6 +127,11 @@ impl fmt::Display for Difference<'_> {
             Some(None) => f.write_str("upnp_forward_external_port: off; ")?,
             None => {}
         }
+        match self.metrics_listen {
+            Some(Some(address)) => write!(f, "metrics_listen: {address}; ")?,
+            Some(None) => f.write_str("metrics_listen: off; ")?,
+            None => {}
+        }
         f.write_str("nothing else")
     }
 }
@@ -177,7 +185,7 @@ impl fmt::Display for Lan<'_> {
 
 impl Config {
     /// Reports what a daemon that runs with this configuration cannot go over to: its sockets are made for the interface and
-    /// the ports, and its state file is being written.
+    /// the port, and its state file is being written.
     pub(super) fn check_restart(&self, draft: &Draft, report: &mut Report) {
         let fix = "restart wgautomesh with this file, which costs no session; or put it back";
         let mut error = |key, at, what: String| {
@@ -204,13 +212,6 @@ impl Config {
             let words = |path: Option<&std::path::Path>| path.map_or("none".into(), quoted_path);
             let what = format!("is {}, and this daemon's is {}", words(wanted), words(self.persist_file()));
             error(Key::PersistFile, file.map_or(draft.at, |file| file.at), what);
-        }
-        let listen = draft.metrics_listen.given();
-        let wanted = listen.map(|listen| listen.value);
-        if wanted != self.metrics_listen && (listen.is_some() || draft.metrics_listen.is_absent()) {
-            let words = |at: Option<SocketAddr>| at.map_or("none".into(), |at| format!("\"{at}\""));
-            let what = format!("is {}, and this daemon's is {}", words(wanted), words(self.metrics_listen));
-            error(Key::MetricsListen, listen.map_or(draft.at, |listen| listen.at), what);
         }
     }
 }
@@ -271,6 +272,12 @@ mod tests {
             ),
             (one(), top("peers_from_interface = true"), "peers_from_interface: on; nothing else"),
             (top("peers_from_interface = true"), one(), "peers_from_interface: off; nothing else"),
+            (
+                one(),
+                top("metrics_listen = \"127.0.0.1:9100\""),
+                "metrics_listen: 127.0.0.1:9100; nothing else",
+            ),
+            (top("metrics_listen = \"127.0.0.1:9100\""), one(), "metrics_listen: off; nothing else"),
             (one(), top("lan_discovery = true"), "lan_discovery: on; nothing else"),
             (top("lan_discovery = true"), top("lan_discovery = false"), "lan_discovery: off; nothing else"),
             (
@@ -371,14 +378,6 @@ mod tests {
                 format!("FILE:1:1: error: persist_file: is none, and this daemon's is \"/var/lib/s\"; {fix}"),
             ]
         );
-        let start = format!("{TOP}metrics_listen = \"127.0.0.1:9\"\n{}", peer(1, ""));
-        assert_eq!(
-            said("metrics", &start, &none, 32),
-            [format!(
-                "FILE:1:1: error: metrics_listen: is none, and this daemon's is \"127.0.0.1:9\"; {fix}"
-            )]
-        );
-        let start = format!("{TOP}gossip_port = 1777\npersist_file = \"/var/lib/s\"\n{}", peer(1, ""));
         // What is wrong in itself is not also held against the daemon's own.
         let wrong = start.replace("1777", "\"x\"").replace("\"/var/lib/s\"", "7");
         let wrong = said("wrong", &start, &wrong, 32);

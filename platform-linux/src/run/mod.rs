@@ -215,6 +215,8 @@ pub fn run<const PEERS: usize>(config: &Config, mesh: &mut Mesh<PEERS>) -> Resul
                 daemon.answer(now, &request)
             });
         }
+        #[cfg(all(feature = "admin", feature = "toml"))]
+        scrapes.listen_at(reload.present().metrics_listen(), now);
         if asked || ready.alarm {
             scrapes.handle(now, || daemon.metrics(now));
         }

@@ -61,7 +61,8 @@ impl<'c> Reload<'c> {
         Reloaded { done: true, text }
     }
 
-    fn present(&self) -> &Config {
+    /// What the daemon goes by now.
+    pub(super) fn present(&self) -> &Config {
         self.later.as_ref().unwrap_or(self.start)
     }
 

@@ -193,10 +193,9 @@ Neither is needed where only one wgautomesh runs. Where systemd runs it, use
 
 The file is checked first. With an error in it nothing changes, and what is
 wrong is said. Else only what is different is done, and said; no other session
-is touched. Peers, endpoints, names, the secret, state_commit, LANs and the port
-mapping can change. Another interface, gossip_port, persist_file or
-metrics_listen needs a restart, which costs no session either, and is an error
-here.
+is touched. Everything can change but the interface, gossip_port and
+persist_file: these need a restart, which costs no session either, and another
+of them is an error here.
 
 A peer that is not in the file any more leaves the mesh. It leaves WireGuard too
 if this wgautomesh has added it there since it was started. One that was there
