@@ -10,6 +10,8 @@ pub mod control;
 mod errands;
 pub mod import;
 pub mod log;
+#[cfg(feature = "admin")]
+pub mod map;
 pub mod net;
 #[cfg_attr(not(feature = "systemd"), path = "notify/absent.rs")]
 mod notify;

@@ -1,5 +1,7 @@
 //! The command line: what every binary's commands are made of, and the whole one of a binary that reads TOML files.
 
+#[cfg(all(feature = "admin", feature = "toml"))]
+mod colour;
 mod daemon;
 mod findings;
 mod genkey;
@@ -8,6 +10,8 @@ mod output;
 mod toml;
 mod usage;
 
+#[cfg(all(feature = "admin", feature = "toml"))]
+use colour::colours;
 pub use daemon::{ask, mesh};
 pub use findings::{gist, lines};
 pub use genkey::genkey;

@@ -76,17 +76,26 @@ pub enum Request {
     Status,
     /// The status as a table for people: what [`render::table`] makes of it.
     Table,
+    /// The map of the mesh: a [`Map`](crate::map::Map). Its answer comes later, since others are asked first.
+    #[cfg(feature = "admin")]
+    Map,
 }
 
 impl Request {
     /// The words that are requests, as a refusal names them.
-    const KNOWN: &str = "\"status\" and \"table\"";
+    const KNOWN: &str = if cfg!(feature = "admin") {
+        "\"status\", \"table\" and \"map\""
+    } else {
+        "\"status\" and \"table\""
+    };
 
     /// The line that asks, without its end.
     pub fn line(&self) -> Cow<'static, str> {
         match self {
             Self::Status => "status".into(),
             Self::Table => "table".into(),
+            #[cfg(feature = "admin")]
+            Self::Map => "map".into(),
         }
     }
 
@@ -96,15 +105,19 @@ impl Request {
         match line.split_once(' ').unwrap_or((line, "")) {
             ("status", "") => Some(Self::Status),
             ("table", "") => Some(Self::Table),
+            #[cfg(feature = "admin")]
+            ("map", "") => Some(Self::Map),
             _ => None,
         }
     }
 
-    /// The answer, where the status alone gives it.
+    /// The answer, where the status alone gives it; else nothing.
     pub fn answer(&self, status: &status::Status) -> String {
         match self {
             Self::Status => status.to_json(),
             Self::Table => for_people(render::table(status)),
+            #[cfg(feature = "admin")]
+            Self::Map => String::new(),
         }
     }
 
@@ -113,6 +126,8 @@ impl Request {
         match self {
             Self::Status => false,
             Self::Table => true,
+            #[cfg(feature = "admin")]
+            Self::Map => false,
         }
     }
 }

@@ -169,7 +169,7 @@ fn line(out: &mut String, cells: &[String; 6], widths: &[usize; 6]) {
 }
 
 /// "1.4ms", "38ms", "2.1s".
-fn round_trip(micros: u64) -> String {
+pub(crate) fn round_trip(micros: u64) -> String {
     match micros {
         0..10_000 => format!("{}.{}ms", micros / 1000, micros % 1000 / 100),
         10_000..1_000_000 => format!("{}ms", micros / 1000),

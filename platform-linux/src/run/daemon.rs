@@ -24,10 +24,12 @@ use wgautomesh_core::{
     limits::MAX_DATAGRAM,
 };
 
+#[cfg(feature = "admin")]
+use super::map::Inquiry;
 use super::{Node, RunError, adopt::Adopted, memory::Memory, names::Names, report, status};
 use crate::{
     config::LanConfig,
-    control::status::Status,
+    control::{Request, Ticket, status::Status},
     net::{
         lan::{self, Lan, LanPlace},
         opener::{Openers, Source},
@@ -112,6 +114,9 @@ pub(super) struct Daemon<'m, W, A, S: Stack, O, R, const PEERS: usize> {
     link: Link,
     addresses: Vec<IpAddr>,
     places: Vec<LanPlace>,
+    /// What others are being asked, for who waits for a map.
+    #[cfg(feature = "admin")]
+    inquiry: Option<Inquiry>,
 }
 
 impl<'m, W, A, S, O, R, const PEERS: usize> Daemon<'m, W, A, S, O, R, PEERS>
@@ -137,6 +142,8 @@ where
             link: Link::default(),
             addresses: Vec::new(),
             places: Vec::new(),
+            #[cfg(feature = "admin")]
+            inquiry: None,
         }
     }
 
@@ -172,6 +179,8 @@ where
             memory.poll_timeout(),
             mapper,
             self.link.retry_at,
+            #[cfg(feature = "admin")]
+            self.inquiry.as_ref().map(Inquiry::poll_timeout),
         ];
         timeouts.into_iter().flatten().min()
     }
@@ -230,6 +239,8 @@ where
             self.mesh.handle_timeout(now, &mut self.parts.rng);
         }
         self.carry_out(now)?;
+        #[cfg(feature = "admin")]
+        self.inquire(now)?;
         self.parts.memory.handle(now, self.mesh);
         Ok(())
     }
@@ -260,6 +271,24 @@ where
         let openers = self.parts.openers.allowed();
         let mapping = self.parts.mapper.as_ref().map(|mapper| mapper.status(now));
         status::document(self.mesh, &self.node, &self.names, openers, mapping, now)
+    }
+
+    /// Answers a request, or begins to look for the answer, which [`settled`](Self::settled) gives later.
+    #[cfg_attr(
+        not(feature = "admin"),
+        expect(clippy::needless_pass_by_ref_mut, reason = "all answers are at hand")
+    )]
+    pub(super) fn answer(&mut self, now: Instant, request: &Request, ticket: Ticket) -> Option<String> {
+        #[cfg(feature = "admin")]
+        if *request == Request::Map {
+            match &mut self.inquiry {
+                Some(inquiry) => inquiry.join(ticket),
+                None => self.inquiry = Some(Inquiry::new(self.mesh, &self.names, ticket, now)),
+            }
+            return None;
+        }
+        let _ = ticket;
+        Some(request.answer(&self.status(now)))
     }
 
     fn carry_out(&mut self, now: Instant) -> Result<(), RunError> {
@@ -310,6 +339,12 @@ where
     }
 
     fn tell(&mut self, now: Instant, event: &Event) {
+        #[cfg(feature = "admin")]
+        if matches!(event, Event::Link(_) | Event::LinksTold { .. }) {
+            // Without an inquiry any more it is too late.
+            self.inquiry.iter_mut().for_each(|inquiry| inquiry.hear(event, now));
+            return;
+        }
         match event {
             Event::Connected { key, .. } => self.parts.resolver.set_connected(now, key, true),
             Event::Lost { key, .. } => {
@@ -467,6 +502,37 @@ where
         let links: Vec<_> = places.iter().map(|place| place.link).collect();
         self.mesh.handle_lan_links(now, &links);
         self.places = places;
+    }
+}
+
+#[cfg(feature = "admin")]
+impl<W, A, S, O, R, const PEERS: usize> Daemon<'_, W, A, S, O, R, PEERS>
+where
+    W: WireGuard,
+    A: Watch,
+    S: Stack,
+    O: Openers,
+    R: TryCryptoRng,
+{
+    /// Asks what there is to be asked now.
+    fn inquire(&mut self, now: Instant) -> Result<(), RunError> {
+        while let Some(inquiry) = &mut self.inquiry {
+            let again = inquiry.ask(self.mesh, now);
+            self.carry_out(now)?;
+            if !again {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Who waits for an answer that has become ready, and the answer.
+    pub(super) fn settled(&mut self, now: Instant) -> Vec<(Ticket, String)> {
+        let Some(inquiry) = self.inquiry.take_if(|inquiry| inquiry.is_over(now)) else { return Vec::new() };
+        let mapped = self.parts.mapper.as_ref().is_some_and(|mapper| mapper.endpoints().next().is_some());
+        let (tickets, map) = inquiry.settle(self.mesh, &self.node, &self.names, mapped);
+        let text = map.to_json();
+        tickets.into_iter().map(|ticket| (ticket, text.clone())).collect()
     }
 }
 

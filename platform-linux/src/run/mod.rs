@@ -7,6 +7,8 @@
 
 mod adopt;
 mod daemon;
+#[cfg(feature = "admin")]
+mod map;
 mod memory;
 mod names;
 mod report;
@@ -178,8 +180,14 @@ pub fn run<const PEERS: usize>(config: &Config, mesh: &mut Mesh<PEERS>) -> Resul
         }
         let now = clock::now();
         daemon.turn(now, ready)?;
-        if let Some(server) = server.as_mut().filter(|_| asked || ready.alarm) {
-            server.handle(now, |request, _| Some(request.answer(&daemon.status(now))));
+        if let Some(server) = &mut server {
+            #[cfg(feature = "admin")]
+            for (ticket, answer) in daemon.settled(now) {
+                server.settle(ticket, answer);
+            }
+            if asked || ready.alarm {
+                server.handle(now, |request, ticket| daemon.answer(now, &request, ticket));
+            }
         }
         manager.alive(now);
     }

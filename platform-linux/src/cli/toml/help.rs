@@ -10,6 +10,8 @@ pub(crate) enum Topic {
     Import,
     Genkey,
     Status,
+    #[cfg(feature = "admin")]
+    Map,
 }
 
 impl Topic {
@@ -22,6 +24,8 @@ impl Topic {
             Some("import") => Self::Import,
             Some("genkey") => Self::Genkey,
             Some("status") => Self::Status,
+            #[cfg(feature = "admin")]
+            Some("map") => Self::Map,
             _ => Self::General,
         }
     }
@@ -37,6 +41,8 @@ pub(crate) fn text(topic: Topic) -> &'static str {
         Topic::Import => IMPORT,
         Topic::Genkey => GENKEY,
         Topic::Status => STATUS,
+        #[cfg(feature = "admin")]
+        Topic::Map => MAP,
     }
 }
 
@@ -52,6 +58,7 @@ Usage:
   wgautomesh import FILE.conf  print the configuration for a wg-quick file
   wgautomesh genkey            print a new gossip secret
   wgautomesh status            show the peers of a running wgautomesh
+  wgautomesh map               show how all nodes reach each other
   wgautomesh COMMAND --help    more about one command
 
 FILE is a TOML file, /etc/wgautomesh.toml if none is given. A first word that is
@@ -156,9 +163,39 @@ Usage: wgautomesh status [--json] [--interface NAME | FILE]
   FILE                   the configuration file it was started with
   --json                 the whole status as one JSON document
 
-Neither is needed where only one wgautomesh runs. Peers that are not connected
-come first, each with the last reason. Only root, and the user that the daemon
-runs as, may ask.
+Neither NAME nor FILE is needed where only one wgautomesh runs. Peers that are
+not connected come first, each with the last reason. Only root, and the user
+that the daemon runs as, may ask.
+
+Exit status: 0 shown; 1 no wgautomesh answered.
+";
+
+#[cfg(feature = "admin")]
+const MAP: &str = "\
+Shows the whole mesh as a running wgautomesh knows it: who is behind what NAT,
+and how each pair of nodes reaches each other.
+
+Usage: wgautomesh map [--dot | --svg | --json] [--interface NAME | FILE]
+
+  -i, --interface NAME   the WireGuard interface that it meshes
+  FILE                   the configuration file it was started with
+  --dot                  as a graph for Graphviz
+  --svg                  as a picture, for a browser
+  --json                 as one JSON document
+
+Neither NAME nor FILE is needed where only one wgautomesh runs. It asks all
+peers how they stand with all others, directly or through one that is connected
+to them, and answers after 1.5 seconds at the latest. A node that does not
+answer, being of an older version or reached by nobody, is shown as others see
+it.
+
+    wgautomesh map --svg > mesh.svg
+
+In the table a node has a row and a column: L is a pair on one LAN, D one of
+which one node is reachable from everywhere, P one that punched its NATs, ~ one
+that is being connected, x one that is not connected, with the reasons below,
+and ? one that nobody said anything of. EIM is an endpoint-independent NAT, EDM
+an endpoint-dependent (\"symmetric\") one.
 
 Exit status: 0 shown; 1 no wgautomesh answered.
 ";

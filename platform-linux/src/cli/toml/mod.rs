@@ -4,6 +4,8 @@ mod check;
 mod help;
 mod import;
 mod init;
+#[cfg(feature = "admin")]
+mod map;
 mod run;
 mod status;
 mod whose;
@@ -23,33 +25,68 @@ const DEFAULT_FILE: &str = "/etc/wgautomesh.toml";
 const START: &str = "wgautomesh run FILE";
 
 /// The words that are commands; any other first word is a file.
-const COMMANDS: [&str; 6] = ["run", "check", "init", "import", "genkey", "status"];
+const COMMANDS: &[&str] = &[
+    "run",
+    "check",
+    "init",
+    "import",
+    "genkey",
+    "status",
+    #[cfg(feature = "admin")]
+    "map",
+];
 
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
 enum Command {
-    Run { file: PathBuf },
-    Check { file: PathBuf },
-    Init { file: PathBuf, interface: Option<InterfaceName> },
-    Import { file: PathBuf },
+    Run {
+        file: PathBuf,
+    },
+    Check {
+        file: PathBuf,
+    },
+    Init {
+        file: PathBuf,
+        interface: Option<InterfaceName>,
+    },
+    Import {
+        file: PathBuf,
+    },
     Genkey,
-    Status { whose: Whose, json: bool },
+    Status {
+        whose: Whose,
+        json: bool,
+    },
+    #[cfg(feature = "admin")]
+    Map {
+        whose: Whose,
+        form: map::Form,
+    },
     Help(help::Topic),
     Version,
 }
 
 /// The options there are, for a word about one that is not.
-const OPTIONS: [&str; 4] = ["--help", "--version", "--interface", "--json"];
+const OPTIONS: &[&str] = &[
+    "--help",
+    "--version",
+    "--interface",
+    "--json",
+    #[cfg(feature = "admin")]
+    "--dot",
+    #[cfg(feature = "admin")]
+    "--svg",
+];
 
 /// What `--help` prints: of the whole, and of each command with its name, in the order in which the whole names them. The
 /// manual page and the completions of shells are made from it.
 pub fn help() -> impl Iterator<Item = (Option<&'static str>, &'static str)> {
-    let topics = core::iter::once(None).chain(COMMANDS.into_iter().map(Some));
+    let topics = core::iter::once(None).chain(COMMANDS.iter().copied().map(Some));
     topics.map(|command| (command, help::text(help::Topic::of(command))))
 }
 
 fn usage(error: lexopt::Error) -> Usage {
-    Usage::from_error(error, &OPTIONS)
+    Usage::from_error(error, OPTIONS)
 }
 
 /// Does what the command line asks for: the whole of a binary.
@@ -78,6 +115,8 @@ pub fn main<const PEERS: usize>(mesh: &mut Mesh<PEERS>) -> ExitCode {
         Ok(Command::Import { file }) => import::import(&file),
         Ok(Command::Genkey) => genkey(),
         Ok(Command::Status { whose, json }) => status::status(&whose, json),
+        #[cfg(feature = "admin")]
+        Ok(Command::Map { whose, form }) => map::map(&whose, form),
         Ok(Command::Help(topic)) => print(help::text(topic)),
         Ok(Command::Version) => print(concat!("wgautomesh ", env!("CARGO_PKG_VERSION"), "\n")),
         Err(usage) => complain_of(&usage),
@@ -93,14 +132,24 @@ fn parse(args: impl IntoIterator<Item = OsString, IntoIter: 'static>) -> Result<
     let mut file: Option<PathBuf> = None;
     let mut interface: Option<OsString> = None;
     let mut json = false;
+    #[cfg(feature = "admin")]
+    let mut form = None;
     while let Some(arg) = parser.next().map_err(usage)? {
         match arg {
             Short('h') | Long("help") => return Ok(Command::Help(help::Topic::of(command))),
             Short('V') | Long("version") => return Ok(Command::Version),
-            Short('i') | Long("interface") if matches!(command, Some("status" | "init")) => {
+            Short('i') | Long("interface") if matches!(command, Some("status" | "init" | "map")) => {
                 interface = Some(parser.value().map_err(usage)?)
             }
             Long("json") if command == Some("status") => json = true,
+            #[cfg(feature = "admin")]
+            Long(word @ ("json" | "dot" | "svg")) if command == Some("map") => {
+                let wanted = map::Form::parse(word);
+                if form.is_some_and(|form| form != wanted) {
+                    return Err(Usage("give one of --dot, --svg and --json".into()));
+                }
+                form = Some(wanted);
+            }
             // Only the very first word can be a command: `wgautomesh check run` checks a file called "run".
             Value(word) if command.is_none() && file.is_none() => {
                 match COMMANDS.iter().find(|&&known| word == known) {
@@ -129,6 +178,8 @@ fn parse(args: impl IntoIterator<Item = OsString, IntoIter: 'static>) -> Result<
         },
         Some("genkey") => Command::Genkey,
         Some("status") => Command::Status { whose: whose(interface, file)?, json },
+        #[cfg(feature = "admin")]
+        Some("map") => Command::Map { whose: whose(interface, file)?, form: form.unwrap_or_default() },
         _ => Command::Run { file: file_or_default(file) },
     })
 }
@@ -155,7 +206,7 @@ fn meant_a_command(file: &Path) -> Option<String> {
     if word == "help" || word == "version" {
         return Some(format!("wgautomesh: did you mean `wgautomesh --{word}`?\n"));
     }
-    let command = nearest(word, COMMANDS)?;
+    let command = nearest(word, COMMANDS.iter().copied())?;
     Some(format!("wgautomesh: did you mean `wgautomesh {command}`? Any other word is the path of a file.\n"))
 }
 

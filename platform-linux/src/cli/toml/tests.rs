@@ -1,6 +1,8 @@
 //! Tests of how a command line is read.
 
 use super::help::Topic;
+#[cfg(feature = "admin")]
+use super::map::Form;
 use super::whose::Whose;
 use super::{Command, meant_a_command, parse};
 use crate::config::InterfaceName;
@@ -39,6 +41,16 @@ fn reads_what_it_should() {
         ("status -i wg0", Command::Status { whose: interface(), json: false }),
         ("status -iwg0", Command::Status { whose: interface(), json: false }),
         ("status a.toml", Command::Status { whose: Whose::ConfiguredBy(file("a.toml")), json: false }),
+        #[cfg(feature = "admin")]
+        ("map", Command::Map { whose: Whose::TheOnlyOne, form: Form::Table }),
+        #[cfg(feature = "admin")]
+        ("map --svg -i wg0", Command::Map { whose: interface(), form: Form::Svg }),
+        #[cfg(feature = "admin")]
+        ("map --dot --dot", Command::Map { whose: Whose::TheOnlyOne, form: Form::Dot }),
+        #[cfg(feature = "admin")]
+        ("map a.toml --json", Command::Map { whose: Whose::ConfiguredBy(file("a.toml")), form: Form::Json }),
+        #[cfg(feature = "admin")]
+        ("map -h", Command::Help(Topic::Map)),
         ("--help", Command::Help(Topic::General)),
         ("-h", Command::Help(Topic::General)),
         ("check --help", Command::Help(Topic::Check)),
@@ -79,6 +91,10 @@ fn says_what_makes_no_sense() {
                                      WireGuard interface as `ip link` shows it, \"wg0\" for instance",
         ),
         ("status --interface wg0 a.toml", "give either --interface or a file, not both"),
+        #[cfg(feature = "admin")]
+        ("map --svg --dot", "give one of --dot, --svg and --json"),
+        #[cfg(feature = "admin")]
+        ("status --svg", "the option --svg does not go with this command"),
         ("status --json=yes", "unexpected argument for option '--json': \"yes\""),
     ] {
         assert_eq!(read(words), Err(complaint.to_owned()), "{words:?}");
