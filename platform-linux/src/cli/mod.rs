@@ -5,13 +5,15 @@ mod colour;
 mod daemon;
 mod findings;
 mod genkey;
+#[cfg(all(feature = "admin", feature = "toml"))]
+mod live;
 mod output;
 #[cfg(feature = "toml")]
 mod toml;
 mod usage;
 
 #[cfg(all(feature = "admin", feature = "toml"))]
-use colour::colours;
+use colour::{colours, painted};
 pub use daemon::{ask, mesh};
 pub use findings::{gist, lines};
 pub use genkey::genkey;

@@ -157,15 +157,19 @@ and in the configuration: gossip_secret_file = \"/etc/wgautomesh.secret\"
 const STATUS: &str = "\
 Shows a running wgautomesh: the node itself and what it knows of each peer.
 
-Usage: wgautomesh status [--json] [--interface NAME | FILE]
+Usage: wgautomesh status [--json | --watch] [--interface NAME | FILE]
 
   -i, --interface NAME   the WireGuard interface that it meshes
   FILE                   the configuration file it was started with
   --json                 the whole status as one JSON document
+  --watch                a screen that is drawn again each second: the peers,
+                         their round trips and traffic, and what has happened;
+                         q or Ctrl-C ends it
 
 Neither NAME nor FILE is needed where only one wgautomesh runs. Peers that are
 not connected come first, each with the last reason. Only root, and the user
-that the daemon runs as, may ask.
+that the daemon runs as, may ask. A terminal gets colours, unless NO_COLOR is
+set.
 
 Exit status: 0 shown; 1 no wgautomesh answered.
 ";

@@ -8,6 +8,8 @@ mod init;
 mod map;
 mod run;
 mod status;
+#[cfg(feature = "admin")]
+mod watch;
 mod whose;
 
 use super::{Usage, complain_of, genkey, print};
@@ -62,6 +64,10 @@ enum Command {
         whose: Whose,
         form: map::Form,
     },
+    #[cfg(feature = "admin")]
+    Watch {
+        whose: Whose,
+    },
     Help(help::Topic),
     Version,
 }
@@ -76,6 +82,8 @@ const OPTIONS: &[&str] = &[
     "--dot",
     #[cfg(feature = "admin")]
     "--svg",
+    #[cfg(feature = "admin")]
+    "--watch",
 ];
 
 /// What `--help` prints: of the whole, and of each command with its name, in the order in which the whole names them. The
@@ -117,6 +125,8 @@ pub fn main<const PEERS: usize>(mesh: &mut Mesh<PEERS>) -> ExitCode {
         Ok(Command::Status { whose, json }) => status::status(&whose, json),
         #[cfg(feature = "admin")]
         Ok(Command::Map { whose, form }) => map::map(&whose, form),
+        #[cfg(feature = "admin")]
+        Ok(Command::Watch { whose }) => watch::watch(&whose),
         Ok(Command::Help(topic)) => print(help::text(topic)),
         Ok(Command::Version) => print(concat!("wgautomesh ", env!("CARGO_PKG_VERSION"), "\n")),
         Err(usage) => complain_of(&usage),
@@ -134,6 +144,8 @@ fn parse(args: impl IntoIterator<Item = OsString, IntoIter: 'static>) -> Result<
     let mut json = false;
     #[cfg(feature = "admin")]
     let mut form = None;
+    #[cfg(feature = "admin")]
+    let mut watch = false;
     while let Some(arg) = parser.next().map_err(usage)? {
         match arg {
             Short('h') | Long("help") => return Ok(Command::Help(help::Topic::of(command))),
@@ -142,6 +154,8 @@ fn parse(args: impl IntoIterator<Item = OsString, IntoIter: 'static>) -> Result<
                 interface = Some(parser.value().map_err(usage)?)
             }
             Long("json") if command == Some("status") => json = true,
+            #[cfg(feature = "admin")]
+            Long("watch") if command == Some("status") => watch = true,
             #[cfg(feature = "admin")]
             Long(word @ ("json" | "dot" | "svg")) if command == Some("map") => {
                 let wanted = map::Form::parse(word);
@@ -177,6 +191,10 @@ fn parse(args: impl IntoIterator<Item = OsString, IntoIter: 'static>) -> Result<
             }
         },
         Some("genkey") => Command::Genkey,
+        #[cfg(feature = "admin")]
+        Some("status") if watch && json => return Err(Usage("give either --watch or --json".into())),
+        #[cfg(feature = "admin")]
+        Some("status") if watch => Command::Watch { whose: whose(interface, file)? },
         Some("status") => Command::Status { whose: whose(interface, file)?, json },
         #[cfg(feature = "admin")]
         Some("map") => Command::Map { whose: whose(interface, file)?, form: form.unwrap_or_default() },

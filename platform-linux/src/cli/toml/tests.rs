@@ -42,6 +42,10 @@ fn reads_what_it_should() {
         ("status -iwg0", Command::Status { whose: interface(), json: false }),
         ("status a.toml", Command::Status { whose: Whose::ConfiguredBy(file("a.toml")), json: false }),
         #[cfg(feature = "admin")]
+        ("status --watch", Command::Watch { whose: Whose::TheOnlyOne }),
+        #[cfg(feature = "admin")]
+        ("status -i wg0 --watch", Command::Watch { whose: interface() }),
+        #[cfg(feature = "admin")]
         ("map", Command::Map { whose: Whose::TheOnlyOne, form: Form::Table }),
         #[cfg(feature = "admin")]
         ("map --svg -i wg0", Command::Map { whose: interface(), form: Form::Svg }),
@@ -93,6 +97,8 @@ fn says_what_makes_no_sense() {
         ("status --interface wg0 a.toml", "give either --interface or a file, not both"),
         #[cfg(feature = "admin")]
         ("map --svg --dot", "give one of --dot, --svg and --json"),
+        #[cfg(feature = "admin")]
+        ("status --watch --json", "give either --watch or --json"),
         #[cfg(feature = "admin")]
         ("status --svg", "the option --svg does not go with this command"),
         ("status --json=yes", "unexpected argument for option '--json': \"yes\""),
