@@ -159,7 +159,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         self.links.told.is_some() || self.tells.is_full()
     }
 
-    fn live_peer(&self, key: &crate::PublicKey) -> Option<Place> {
+    pub(super) fn live_peer(&self, key: &crate::PublicKey) -> Option<Place> {
         self.peers.find(key).filter(|place| self.peers.get(*place).is_some_and(Peer::is_live))
     }
 }

@@ -38,16 +38,23 @@ impl<const PEERS: usize> Mesh<PEERS> {
         self.links.told.take_if(|told| told.to == NOBODY);
     }
 
-    /// Asks `peer`, which is not ourselves, how it stands with all its peers, from one of its parts on (0 for the first); through a mediator if it is not
-    /// connected. Each part comes as an [`Event::Link`] for each of these that we know, and an [`Event::LinksTold`]; or never.
+    /// Asks `peer`, which is not ourselves, how it stands with all its peers, from one of its parts on (0 for the first). Where it
+    /// is not connected the question goes through `via`, or through another if that is not connected either. Each part comes as an
+    /// [`Event::Link`] for each of these that we know, and an [`Event::LinksTold`]; or never.
     ///
     /// # Errors
     /// See [`AskError`]. After [`AskError::Busy`] poll, and ask again.
-    pub fn ask_links(&mut self, peer: &PublicKey, from: u16) -> Result<(), AskError> {
+    pub fn ask_links(
+        &mut self,
+        peer: &PublicKey,
+        via: Option<&PublicKey>,
+        from: u16,
+    ) -> Result<(), AskError> {
         let other = |place: &Place| self.peers.get(*place).is_some_and(Peer::is_other);
         let place = self.peers.find(peer).filter(other).ok_or(AskError::UnknownPeer)?;
         let asker = self.own_key().ok_or(AskError::NotConnected)?;
-        let to = self.way_to(place).ok_or(AskError::NotConnected)?;
+        let via = via.filter(|_| self.live_peer(peer).is_none()).and_then(|via| self.live_peer(via));
+        let to = via.or_else(|| self.way_to(place)).ok_or(AskError::NotConnected)?;
         let ask = AskLinks { token: self.links.token, asker, to: *peer, from };
         self.tells.push_back(PendingTell { to, what: Matter::Links(ask) }).map_err(|_| AskError::Busy)?;
         self.busy = true;

@@ -2,8 +2,11 @@
 //! moment is the map. See [`crate::map`].
 //!
 //! ```text
+//!   indirect                                   those that are not connected here
+//!      │ one that is has said that it is connected to them; or nobody else is left to say so
+//!      ▼
 //!   to_ask ──► asked ──────────────► (answered) ──► the next part: to_ask
-//!     ▲          │ nothing came: once again   │ the last part
+//!     ▲          │ nothing came: again        │ the last part
 //!     └──────────┘                            ▼
 //!                  all answered, or given up, or time is up: settled
 //! ```
@@ -20,10 +23,10 @@ use crate::{
 
 /// Whoever wants a map waits for so long at the most.
 const PATIENCE: Duration = Duration::from_millis(1_500);
-/// A question that nobody has answered is asked once more after this.
+/// A question that nobody has answered is asked again after this.
 const AGAIN: Duration = Duration::from_millis(450);
-/// Times a question is asked.
-const TRIES: u8 = 2;
+/// Times a question is asked; of who is not connected, through another each time.
+const TRIES: u8 = 3;
 /// Questions that wait for an answer at the same time: their answers come in together, and must fit into the socket.
 const AT_ONCE: usize = 32;
 
@@ -42,6 +45,8 @@ pub(super) struct Inquiry {
     began: Instant,
     until: Instant,
     to_ask: VecDeque<Question>,
+    /// Those who are not connected: asked through one that is connected to them, as soon as one has said so.
+    indirect: Vec<Question>,
     asked: Vec<Question>,
     answered: BTreeSet<PublicKey>,
     /// By who says it, and of whom.
@@ -57,13 +62,21 @@ impl Inquiry {
         now: Instant,
     ) -> Self {
         mesh.expect_links(true);
-        let question = |(key, _): (&PublicKey, _)| Question { to: *key, from: 0, tries: 0, at: now };
+        let connected: BTreeSet<_> = mesh
+            .peers()
+            .filter(|peer| status::state(peer.state).is_connected())
+            .map(|peer| peer.key)
+            .collect();
+        // Who is left out of the map needs not be asked.
+        let all =
+            names.iter().take(MAX_NODES).map(|(key, _)| Question { to: *key, from: 0, tries: 0, at: now });
+        let (direct, indirect): (Vec<_>, _) = all.partition(|question| connected.contains(&question.to));
         Self {
             tickets: vec![ticket],
             began: now,
             until: now.saturating_add(PATIENCE),
-            // Who is left out of the map needs not be asked.
-            to_ask: names.iter().take(MAX_NODES).map(question).collect(),
+            to_ask: direct.into(),
+            indirect,
             asked: Vec::new(),
             answered: BTreeSet::new(),
             said: BTreeMap::new(),
@@ -85,10 +98,21 @@ impl Inquiry {
                 }
             }
         }
+        let nobody_else = self.to_ask.is_empty() && self.asked.is_empty();
+        for place in (0..self.indirect.len()).rev() {
+            if self
+                .indirect
+                .get(place)
+                .is_some_and(|question| nobody_else || self.connected_to(question).is_some())
+            {
+                self.to_ask.push_back(self.indirect.swap_remove(place));
+            }
+        }
         while self.asked.len() < AT_ONCE
             && let Some(question) = self.to_ask.pop_front()
         {
-            match mesh.ask_links(&question.to, question.from) {
+            let via = self.connected_to(&question);
+            match mesh.ask_links(&question.to, via.as_ref(), question.from) {
                 Ok(()) => self.asked.push(Question { tries: question.tries + 1, at: now, ..question }),
                 Err(AskError::Busy) => {
                     self.to_ask.push_front(question);
@@ -99,6 +123,17 @@ impl Inquiry {
             }
         }
         false
+    }
+
+    /// Somebody who says that it is connected to whom a question is for, and another each time.
+    fn connected_to(&self, question: &Question) -> Option<PublicKey> {
+        let connected = |((_, about), says): &(&(_, PublicKey), &Says)| {
+            *about == question.to && says.state.is_connected()
+        };
+        let mut tellers: Vec<_> =
+            self.said.iter().filter(connected).map(|((teller, _), _)| *teller).collect();
+        let turn = usize::from(question.tries).checked_rem(tellers.len())?;
+        Some(tellers.swap_remove(turn))
     }
 
     /// Takes in what the engine has heard.
@@ -126,13 +161,13 @@ impl Inquiry {
     pub(super) fn poll_timeout(&self) -> Instant {
         let again = self.asked.iter().map(|question| question.at.saturating_add(AGAIN));
         let room = self.asked.len() < AT_ONCE && !self.to_ask.is_empty();
-        let at_once = Some(self.began).filter(|_| room || self.is_done());
+        let at_once = Some(self.began).filter(|_| room || self.asked.is_empty());
         again.chain([self.until]).chain(at_once).min().unwrap_or(self.until)
     }
 
     /// Whether nobody is to be heard any more.
     fn is_done(&self) -> bool {
-        self.to_ask.is_empty() && self.asked.is_empty()
+        self.to_ask.is_empty() && self.indirect.is_empty() && self.asked.is_empty()
     }
 
     /// Whether nothing more is to come.

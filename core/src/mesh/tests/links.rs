@@ -181,7 +181,7 @@ mod asking {
     /// Asks peer `to`, and returns the token.
     fn begin(bench: &mut Bench<8>, to: usize) -> [u8; 4] {
         bench.mesh.expect_links(true);
-        assert_eq!(bench.mesh.ask_links(&key(to), 0), Ok(()));
+        assert_eq!(bench.mesh.ask_links(&key(to), None, 0), Ok(()));
         bench.poll();
         bench.mesh.links.token
     }
@@ -248,20 +248,34 @@ mod asking {
         assert_eq!(tell(&mut bench, 2, 2, [0; 4]), 0, "nobody wants to know any more");
     }
 
+    /// Who asks may know better than we who is connected to whom.
+    #[test]
+    fn a_mediator_can_be_named() {
+        let mut bench = Bench::<8>::connected(5, [1, 2, 3]);
+        bench.mesh.expect_links(true);
+        for (to, via, expected) in [(5, 2, 2), (5, 3, 3), (1, 3, 1), (5, 4, 1), (5, 6, 1), (5, 5, 1)] {
+            bench.forget();
+            assert_eq!(bench.mesh.ask_links(&key(to), Some(&key(via)), 0), Ok(()));
+            bench.poll();
+            let through: Vec<_> = (1..6).filter(|n| !asked(&bench, *n).is_empty()).collect();
+            assert_eq!(through, [expected], "{to} via {via}");
+        }
+    }
+
     #[test]
     fn what_cannot_be_asked_is_said() {
         let mut bench = Bench::<8>::connected(3, []);
         bench.mesh.expect_links(true);
         bench.mesh.add_peer(bench.now, key(0), super::super::mesh_address(0)).expect("room");
         for n in [0, 6] {
-            assert_eq!(bench.mesh.ask_links(&key(n), 0), Err(AskError::UnknownPeer));
+            assert_eq!(bench.mesh.ask_links(&key(n), None, 0), Err(AskError::UnknownPeer));
         }
-        assert_eq!(bench.mesh.ask_links(&key(1), 0), Err(AskError::NotConnected));
+        assert_eq!(bench.mesh.ask_links(&key(1), None, 0), Err(AskError::NotConnected));
         bench.connect(1);
-        let asked: Vec<_> = (0..6).map(|_| bench.mesh.ask_links(&key(1), 0).is_ok()).collect();
+        let asked: Vec<_> = (0..6).map(|_| bench.mesh.ask_links(&key(1), None, 0).is_ok()).collect();
         assert_eq!(asked, [true, true, true, true, false, false]);
         bench.poll();
-        assert_eq!(bench.mesh.ask_links(&key(1), 0), Ok(()));
+        assert_eq!(bench.mesh.ask_links(&key(1), None, 0), Ok(()));
     }
 
     /// One node of five asks all others, and knows every pair from both of its sides.
@@ -272,7 +286,7 @@ mod asking {
         net.nodes[3].events.clear();
         net.nodes[3].mesh.expect_links(true);
         for n in [0, 1, 2, 4] {
-            assert_eq!(net.nodes[3].mesh.ask_links(&key(n), 0), Ok(()));
+            assert_eq!(net.nodes[3].mesh.ask_links(&key(n), None, 0), Ok(()));
         }
         net.poll(3);
         net.run(Duration::from_millis(100));

@@ -54,7 +54,7 @@ fn three_asked() -> (Mesh<8>, Inquiry) {
     let mut mesh = mesh(3);
     let mut inquiry = Inquiry::new(&mut mesh, &names(3), Ticket::for_test(1), at(0));
     // As if they had been connected.
-    inquiry.asked = inquiry.to_ask.drain(..).map(|question| Question { tries: 1, ..question }).collect();
+    inquiry.asked = inquiry.indirect.drain(..).map(|question| Question { tries: 1, ..question }).collect();
     (mesh, inquiry)
 }
 
@@ -124,7 +124,7 @@ fn a_long_answer_is_asked_for_part_by_part() {
 }
 
 #[test]
-fn a_question_is_asked_again_once_and_time_is_up_in_the_end() {
+fn a_question_is_asked_again_and_time_is_up_in_the_end() {
     let (mut mesh, mut inquiry) = three_asked();
     inquiry.hear(&end(2, None), at(10));
     assert_eq!(inquiry.poll_timeout(), at(0) + AGAIN);
@@ -138,6 +138,41 @@ fn a_question_is_asked_again_once_and_time_is_up_in_the_end() {
     inquiry.asked.iter_mut().for_each(|question| question.at = at(5_000));
     assert_eq!(inquiry.poll_timeout(), at(0) + PATIENCE);
     assert!(!inquiry.is_over(at(1_499)) && inquiry.is_over(at(1_500)));
+}
+
+/// The engine asks through any mediator, which need not be connected to whom the question is for: it is better to wait for one
+/// that says it is, unless nobody will.
+#[test]
+fn who_is_not_connected_is_asked_once_somebody_else_is_connected_to_it() {
+    let (mut mesh, mut inquiry) = three_asked();
+    let question = |to| Question { to: key(to), from: 0, tries: 0, at: at(0) };
+    inquiry.asked.truncate(1);
+    inquiry.indirect = vec![question(3), question(4)];
+    inquiry.ask(&mut mesh, at(1));
+    assert_eq!(inquiry.indirect.len(), 2);
+    inquiry.hear(&link(2, 4, LinkState::Connected), at(1));
+    // To ask fails here, where nobody is connected.
+    inquiry.ask(&mut mesh, at(1));
+    assert_eq!((inquiry.indirect.len(), inquiry.indirect[0].to), (1, key(3)));
+    inquiry.hear(&end(2, None), at(1));
+    assert!(!inquiry.is_over(at(1)) && inquiry.poll_timeout() <= at(1));
+    inquiry.ask(&mut mesh, at(1));
+    assert!(inquiry.is_over(at(1)));
+}
+
+#[test]
+fn each_time_a_question_goes_through_another_who_is_connected_there() {
+    let (_, mut inquiry) = three_asked();
+    let through =
+        |inquiry: &Inquiry, tries| inquiry.connected_to(&Question { to: key(4), from: 0, tries, at: at(0) });
+    assert_eq!(through(&inquiry, 1), None, "nobody has said so yet");
+    inquiry.hear(&link(3, 4, LinkState::Waiting), at(1));
+    inquiry.hear(&link(2, 3, LinkState::Connected), at(1));
+    assert_eq!(through(&inquiry, 1), None);
+    inquiry.hear(&link(2, 4, LinkState::Connected), at(1));
+    assert_eq!(through(&inquiry, 1), Some(key(2)));
+    inquiry.hear(&link(3, 4, LinkState::Connected), at(2));
+    assert_ne!(through(&inquiry, 1), through(&inquiry, 2));
 }
 
 #[test]
@@ -154,7 +189,7 @@ fn a_mesh_that_is_too_large_is_shown_in_part() {
     }
     mesh.handle_interface(at(0), Some(Interface { index: 1, public_key: key(1), listen_port: 51820 }));
     let mut inquiry = Inquiry::new(&mut mesh, &names, Ticket::for_test(1), at(0));
-    assert_eq!(inquiry.to_ask.len(), MAX_NODES);
+    assert_eq!(inquiry.indirect.len(), MAX_NODES);
     inquiry.ask(&mut mesh, at(0));
     let (_, map) = inquiry.settle(&mut mesh, &node(), &names, false);
     assert_eq!((map.nodes.len(), map.left_out), (MAX_NODES, 11));
