@@ -10,10 +10,9 @@
 # not to run on the machine itself.
 network_packages=(miniupnpd-nftables nftables wireguard-tools iproute2 iputils-ping)
 
-# in_namespaces COMMAND...: becomes the command, with these tools in its PATH, as root of namespaces that end with it, and
-# all that it started in them.
-in_namespaces() {
-    local root libraries work
+# Puts these tools into PATH, with their libraries.
+use_network_tools() {
+    local root libraries
     root=$cache/network-$(echo "${network_packages[@]}" | cksum | cut -d ' ' -f 1)
     if ! [ -d "$root" ]; then
         say "fetching ${network_packages[*]}"
@@ -27,6 +26,12 @@ in_namespaces() {
     libraries=("$root"/lib/*-linux-gnu "$root"/usr/lib/*-linux-gnu)
     LD_LIBRARY_PATH=$(IFS=:; echo "${libraries[*]}")
     export PATH LD_LIBRARY_PATH
+}
+
+# in_namespaces COMMAND...: becomes the command, with these tools in its PATH, as root of namespaces that end with it, and
+# all that it started in them.
+in_namespaces() {
+    use_network_tools
     exec unshare --user --map-root-user --mount --net --pid --fork --kill-child -- "$@"
 }
 

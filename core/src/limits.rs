@@ -267,8 +267,8 @@ pub(crate) const READ_FAST: Duration = Duration::from_millis(200);
 /// ...and else this often...
 pub(crate) const READ_SLOW: Duration = Duration::from_secs(5);
 /// ...or, when for [`READ_SLOWLY_FOR`] there was nothing but keepalives and new keys, this often: half of the wake-ups of a mesh
-/// at rest. A keepalive that did not come, or the beginning of traffic on a broken path, is noticed up to five seconds later.
-pub(crate) const READ_RESTING: Duration = Duration::from_secs(10);
+/// at rest. A keepalive that did not come, or the beginning of traffic on a broken path, is noticed up to seven seconds later.
+pub(crate) const READ_RESTING: Duration = Duration::from_secs(12);
 /// See [`READ_RESTING`].
 pub(crate) const READ_SLOWLY_FOR: Duration = Duration::from_secs(30);
 /// With user traffic it is read this often, as a path that breaks under it is noticed soon then; and while a lost peer's session is

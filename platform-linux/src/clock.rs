@@ -14,25 +14,35 @@ use std::{
     os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
 };
 
-use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
-use wgautomesh_core::Instant;
 #[cfg(test)]
-use {
-    rustix::event::{PollFd, PollFlags, poll},
-    wgautomesh_core::Duration,
-};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
+#[cfg(any(test, feature = "admin"))]
+use wgautomesh_core::Duration;
+use wgautomesh_core::Instant;
 
 const ZERO: libc::timespec = libc::timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// The time since the machine was booted.
 #[must_use]
 pub fn now() -> Instant {
+    Instant::from_micros(read(libc::CLOCK_BOOTTIME))
+}
+
+/// The processor time that all threads of this process have used.
+#[cfg(feature = "admin")]
+pub(crate) fn processor_time() -> Duration {
+    Duration::from_micros(read(libc::CLOCK_PROCESS_CPUTIME_ID))
+}
+
+/// A clock, in microseconds.
+fn read(clock: libc::clockid_t) -> u64 {
     let mut now = ZERO;
     // SAFETY: it writes this structure and nothing else. It fails only for a clock that is not there.
-    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
+    unsafe { libc::clock_gettime(clock, &raw mut now) };
     let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
     let micros = u64::try_from(now.tv_nsec).unwrap_or(0) / 1_000;
-    Instant::from_micros(seconds.saturating_mul(1_000_000).saturating_add(micros))
+    seconds.saturating_mul(1_000_000).saturating_add(micros)
 }
 
 /// Wakes the loop at an instant of [`now`]'s clock, with the kernel's precision instead of the millisecond of

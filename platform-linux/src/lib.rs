@@ -7,11 +7,15 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
+#[cfg(feature = "admin")]
+pub mod doctor;
 mod errands;
 pub mod import;
 pub mod log;
 #[cfg(feature = "admin")]
 pub mod map;
+#[cfg_attr(not(feature = "admin"), path = "metrics/absent.rs")]
+mod metrics;
 pub mod net;
 #[cfg_attr(not(feature = "systemd"), path = "notify/absent.rs")]
 mod notify;
@@ -21,6 +25,8 @@ pub mod resolve;
 pub mod rng;
 mod rtnl;
 mod run;
+#[cfg_attr(not(feature = "sandbox"), path = "sandbox/absent.rs")]
+mod sandbox;
 pub mod store;
 pub mod watch;
 pub mod wireguard;

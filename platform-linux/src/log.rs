@@ -2,66 +2,73 @@
 //!
 //! journald and procd put the time and the name in front; a second time stamp would only be in the way. Under
 //! journald each line begins with its priority as `<N>`, which journald takes off again and files, so that
-//! `journalctl -p warning` works. Elsewhere a line begins with the level in words.
+//! `journalctl -p warning` works. Elsewhere a line begins with the level in words. What is logged at all is said by a filter.
+
+#[cfg_attr(not(feature = "admin"), path = "log/level.rs")]
+mod filter;
 
 use core::fmt::Write as _;
-use log::{Level, LevelFilter, Log, Metadata, Record};
+use filter::Filter;
+use log::{Level, Log, Metadata, Record};
 use std::{
     fs::File,
     io::Write as _,
     os::{fd::AsFd as _, unix::fs::MetadataExt as _},
 };
 
-/// The variable that sets the level: `error`, `warn`, `info` (the default), `debug`, `trace` or `off`.
+/// The variable that says what is logged: a level (`error`, `warn`, `info`, which is the default, `debug`, `trace` or `off`), and,
+/// with the feature `admin`, levels for parts of the program: `info,wgautomesh::portmap=debug`.
 pub const LEVEL_VARIABLE: &str = "WGAUTOMESH_LOG";
 
-/// Installs the logger. A second call changes nothing but the level.
+/// Installs the logger. A second call changes nothing.
 ///
-/// The level comes from [`LEVEL_VARIABLE`]; where that is not set, from `RUST_LOG`, which units written for the
-/// original wgautomesh set, as `debug` or `wgautomesh=debug`.
+/// What is logged comes from [`LEVEL_VARIABLE`]; where that is not set, from `RUST_LOG`, which units written for the
+/// original wgautomesh set, as `debug` or `wgautomesh=debug`. Where it makes no sense, that is said, and it is `info`.
 pub fn init() {
-    let setting = [LEVEL_VARIABLE, "RUST_LOG"].iter().find_map(|name| std::env::var(name).ok());
-    let level = setting.as_deref().map_or(Some(LevelFilter::Info), level_of);
-    log::set_max_level(level.unwrap_or(LevelFilter::Info));
-    let style = if stderr_is_the_journal() { Style::Journal } else { Style::Plain };
+    let setting =
+        [LEVEL_VARIABLE, "RUST_LOG"].into_iter().find_map(|name| Some((name, std::env::var(name).ok()?)));
+    let (filter, complaint) = match setting.as_ref().map(|(_, setting)| Filter::parse(setting)) {
+        None => (Filter::default(), None),
+        Some(Ok(filter)) => (filter, None),
+        Some(Err(complaint)) => (Filter::default(), Some(complaint)),
+    };
+    let most = filter.most();
     // An error means that a logger is installed already: by an earlier call, or by a test that brings its own.
-    let installed = log::set_boxed_logger(Box::new(Logger { style })).is_ok();
-    if installed && level.is_none() {
-        log::warn!(
-            "{LEVEL_VARIABLE}={} is not a level; use error, warn, info, debug, trace or off",
-            setting.unwrap_or_default().escape_debug()
-        );
+    if log::set_boxed_logger(Box::new(Logger { style: style(), filter })).is_err() {
+        return;
+    }
+    log::set_max_level(most);
+    if let (Some((name, setting)), Some(complaint)) = (setting, complaint) {
+        log::warn!("{name}=\"{}\": {complaint}; logging at info", setting.escape_debug());
     }
 }
 
-/// The level in a setting: a bare level, or the one for this program in a list of `target=level`.
-fn level_of(setting: &str) -> Option<LevelFilter> {
-    let mut general = None;
-    for part in setting.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-        match part.split_once('=') {
-            Some((target, level)) if target.trim().starts_with("wgautomesh") => {
-                return level.trim().parse().ok();
-            }
-            // What other crates log is of no interest here.
-            Some(_) => {}
-            None => general = Some(part.parse().ok()?),
-        }
+/// What goes in front of a line of this level that is not logged, and is to be filed as if it were: nothing but in the journal.
+#[must_use]
+pub fn mark(level: Level) -> &'static str {
+    match style() {
+        Style::Journal => priority(level),
+        Style::Plain => "",
     }
-    Some(general.unwrap_or(LevelFilter::Info))
 }
 
-/// Whether standard error leads to journald: it says so by giving the device and inode of the stream it made.
-fn stderr_is_the_journal() -> bool {
-    let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
-    // The variable is inherited by whoever is started from a service, so what it says is compared with what is.
+fn style() -> Style {
+    let stream = std::env::var("JOURNAL_STREAM").ok();
     // The standard library's: rustix's crashes in a static program for MIPS.
     let stderr = std::io::stderr().as_fd().try_clone_to_owned().map(File::from);
-    stderr
-        .and_then(|file| file.metadata())
-        .is_ok_and(|stat| stream == format!("{}:{}", stat.dev(), stat.ino()))
+    match (stream, stderr) {
+        (Some(stream), Ok(stderr)) if is_journal(&stream, &stderr) => Style::Journal,
+        _ => Style::Plain,
+    }
 }
 
-#[derive(Clone, Copy)]
+/// Whether a file leads to journald: it says so by giving the device and inode of the stream it made. The variable is
+/// inherited by whoever is started from a service, so what it says is compared with what is.
+fn is_journal(stream: &str, file: &File) -> bool {
+    file.metadata().is_ok_and(|stat| stream == format!("{}:{}", stat.dev(), stat.ino()))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Style {
     Plain,
     Journal,
@@ -69,11 +76,12 @@ enum Style {
 
 struct Logger {
     style: Style,
+    filter: Filter,
 }
 
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= log::max_level()
+        self.filter.lets(metadata.target(), metadata.level())
     }
 
     fn log(&self, record: &Record<'_>) {
@@ -92,10 +100,7 @@ impl Log for Logger {
 fn line(style: Style, record: &Record<'_>) -> String {
     let mut out = String::with_capacity(128);
     out.push_str(match (style, record.level()) {
-        (Style::Journal, Level::Error) => "<3>",
-        (Style::Journal, Level::Warn) => "<4>",
-        (Style::Journal, Level::Info) => "<6>",
-        (Style::Journal, Level::Debug | Level::Trace) => "<7>",
+        (Style::Journal, level) => priority(level),
         (Style::Plain, Level::Error) => "error: ",
         (Style::Plain, Level::Warn) => "warning: ",
         (Style::Plain, Level::Info) => "",
@@ -106,6 +111,16 @@ fn line(style: Style, record: &Record<'_>) -> String {
     let _ = write!(OneLine(&mut out), "{}", record.args());
     out.push('\n');
     out
+}
+
+/// As journald takes it, one of syslog's.
+fn priority(level: Level) -> &'static str {
+    match level {
+        Level::Error => "<3>",
+        Level::Warn => "<4>",
+        Level::Info => "<6>",
+        Level::Debug | Level::Trace => "<7>",
+    }
 }
 
 /// Escapes control characters.
@@ -126,9 +141,12 @@ impl core::fmt::Write for OneLine<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Style, level_of, line};
+    use super::{Style, filter::Filter, is_journal, line};
     use log::{Level, LevelFilter, Record};
+    use std::fs::File;
+    use std::os::unix::fs::MetadataExt as _;
 
+    /// What units written for the original set, and what every build takes.
     #[test]
     fn reads_levels() {
         for (setting, level) in [
@@ -137,12 +155,32 @@ mod tests {
             ("off", Some(LevelFilter::Off)),
             ("wgautomesh=trace", Some(LevelFilter::Trace)),
             ("warn,wgautomesh=debug", Some(LevelFilter::Debug)),
-            ("hyper=debug", Some(LevelFilter::Info)),
             ("", Some(LevelFilter::Info)),
             ("loud", None),
             ("wgautomesh=loud", None),
         ] {
-            assert_eq!(level_of(setting), level, "{setting:?}");
+            let filter = Filter::parse(setting).ok();
+            assert_eq!(filter.is_some(), level.is_some(), "{setting:?}");
+            let (Some(filter), Some(most)) = (filter, level) else { continue };
+            for level in Level::iter() {
+                assert_eq!(filter.lets("wgautomesh::run", level), level <= most, "{setting:?} {level}");
+                assert_eq!(filter.lets("wgautomesh_core::mesh", level), level <= most, "{setting:?} {level}");
+            }
+        }
+        assert!(Filter::default().lets("wgautomesh", Level::Info));
+        assert!(!Filter::default().lets("wgautomesh", Level::Debug));
+    }
+
+    /// Only the very stream that the variable names, and nothing that has merely inherited it.
+    #[test]
+    fn the_journal_is_known_by_its_stream() {
+        let (file, other) = (File::open("/dev/null").unwrap(), File::open("/").unwrap());
+        let stat = file.metadata().unwrap();
+        let stream = format!("{}:{}", stat.dev(), stat.ino());
+        assert!(is_journal(&stream, &file));
+        assert!(!is_journal(&stream, &other));
+        for wrong in ["", ":", "8", &format!("{stream}0"), &format!(" {stream}")] {
+            assert!(!is_journal(wrong, &file), "{wrong:?}");
         }
     }
 
@@ -153,7 +191,17 @@ mod tests {
         };
         assert_eq!(show(Style::Plain, Level::Info, "wg0 is up"), "wg0 is up\n");
         assert_eq!(show(Style::Plain, Level::Warn, "no peers"), "warning: no peers\n");
-        assert_eq!(show(Style::Journal, Level::Warn, "no peers"), "<4>no peers\n");
+        for (level, mark) in [
+            (Level::Error, "<3>"),
+            (Level::Warn, "<4>"),
+            (Level::Info, "<6>"),
+            (Level::Debug, "<7>"),
+            (Level::Trace, "<7>"),
+        ] {
+            assert_eq!(show(Style::Journal, level, "no peers"), format!("{mark}no peers\n"));
+        }
+        // A second line would be filed as something else.
+        assert_eq!(show(Style::Journal, Level::Info, "a\n<0>b"), "<6>a\\n<0>b\n");
         assert_eq!(show(Style::Plain, Level::Error, "a\nb\u{1b}[2J"), "error: a\\nb\\u{1b}[2J\n");
     }
 }

@@ -4,7 +4,7 @@
 mod manager;
 mod serving;
 
-use serving::{Directory, TABLE, while_serving};
+use serving::{Directory, METRICS, TABLE, while_serving};
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -34,6 +34,8 @@ fn help_and_version_need_nothing() {
         (&["import", "--help"], "Prints the configuration"),
         (&["genkey", "--help"], "Prints a new random"),
         (&["status", "--help"], "Shows a running wgautomesh"),
+        (&["metrics", "--help"], "Prints the metrics"),
+        (&["doctor", "--help"], "Checks this machine"),
         (&["--version"], concat!("wgautomesh ", env!("CARGO_PKG_VERSION"), "\n")),
     ] {
         let output = wgautomesh(arguments).env_clear().output().unwrap();
@@ -110,6 +112,51 @@ fn a_closed_pipe_is_no_failure_and_a_full_disk_is() {
     assert_eq!(wgautomesh(&["--jsn"]).stderr(writer).status().unwrap().code(), Some(2));
 }
 
+/// journald files a line by the number in front. Anybody else is told in words.
+#[test]
+fn lines_carry_their_priority_in_the_journal_only() {
+    use std::os::unix::fs::MetadataExt;
+
+    let directory = Directory::new();
+    fs::write(
+        directory.0.join("mesh.toml"),
+        "interface = \"wg0\"\ngossip_secret = \"0123456789abcdef\"\nkey = 1\ngossip_port = 0\n",
+    )
+    .unwrap();
+    let said = |stream: &dyn Fn(&File) -> String| {
+        let path = directory.0.join("stderr");
+        let file = File::create(&path).unwrap();
+        let mut command = wgautomesh(&["run", "mesh.toml"]);
+        command.env("JOURNAL_STREAM", stream(&file)).env("WGAUTOMESH_LOG", "info,wgautomesh=loud");
+        let status = command.current_dir(&directory.0).stderr(file).status().unwrap();
+        assert_eq!(status.code(), Some(1));
+        fs::read_to_string(path).unwrap()
+    };
+    let own = said(&|file| {
+        let stat = file.metadata().unwrap();
+        format!("{}:{}", stat.dev(), stat.ino())
+    });
+    let marks: Vec<&str> = own.lines().map(|line| line.get(..3).unwrap()).collect();
+    assert!(own.lines().count() >= 3, "{own}");
+    for (line, mark) in own.lines().zip(marks) {
+        let expected = if line.contains(": error: ") { "<3>" } else { "<4>" };
+        assert_eq!(mark, expected, "{line}");
+    }
+    assert!(
+        own.starts_with("<4>WGAUTOMESH_LOG=\"info,wgautomesh=loud\": \"loud\" is no level; use error, "),
+        "{own}"
+    );
+    let inherited = said(&|_| "8:1".into());
+    assert!(inherited.starts_with("warning: WGAUTOMESH_LOG="), "{inherited}");
+    let plain = |text: &str| {
+        text.lines()
+            .skip(1)
+            .map(|line| line.trim_start_matches(['<', '3', '4', '>']).to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(plain(&own), inherited.lines().skip(1).collect::<Vec<_>>());
+}
+
 fn status(directory: &Path, arguments: &[&str]) -> Output {
     let all: Vec<&str> = ["status"].iter().chain(arguments).copied().collect();
     wgautomesh(&all).env("WGAUTOMESH_RUNTIME_DIR", directory).current_dir(directory).output().unwrap()
@@ -128,6 +175,10 @@ fn status_finds_the_daemon() {
         let json = status(&directory.0, &["--json"]);
         let parsed: Status = serde_json::from_slice(&json.stdout).unwrap();
         assert_eq!((parsed.version, parsed.node.interface.as_str()), (1, "wg0"));
+
+        let metrics = wgautomesh(&["metrics"]).env("WGAUTOMESH_RUNTIME_DIR", &directory.0).output().unwrap();
+        assert_eq!((text(&metrics.stdout), text(&metrics.stderr)), (METRICS, ""));
+        assert_eq!(metrics.status.code(), Some(0));
 
         while_serving(&directory.0, "wg1", |_| {
             let output = status(&directory.0, &[]);

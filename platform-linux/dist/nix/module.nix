@@ -51,9 +51,10 @@ in
     };
 
     logLevel = mkOption {
-      type = types.enum [ "trace" "debug" "info" "warn" "error" ];
+      type = types.str;
       default = "info";
-      description = "How much is logged.";
+      example = "info,wgautomesh::portmap=debug";
+      description = "How much is logged: trace, debug, info, warn or error, and for parts of the program.";
     };
 
     enableGossipEncryption = mkOption {
@@ -106,6 +107,8 @@ in
           };
           upnp_forward_external_port =
             optional types.port "The external port that the router is to forward to WireGuard's.";
+          metrics_listen =
+            optional types.str "Where Prometheus may fetch metrics: an address of this machine, and a TCP port.";
           peers = mkOption {
             type = types.listOf peer;
             default = [ ];

@@ -17,6 +17,7 @@ rustPlatform.buildRustPackage {
     rm $out/bin/manual
     mv $out/share/zsh/vendor-completions $out/share/zsh/site-functions
     mkdir -p $out/lib/systemd/system
+    install -D -m 644 platform-linux/dist/grafana/wgautomesh.json $out/share/doc/wgautomesh/examples/grafana-dashboard.json
     substitute platform-linux/dist/systemd/wgautomesh.service $out/lib/systemd/system/wgautomesh.service \
       --replace-fail /usr/bin/wgautomesh $out/bin/wgautomesh
   '';

@@ -18,6 +18,8 @@ mod tests;
 
 use std::{fs, io, path::Path, process::ExitCode};
 
+use wgautomesh::control::schema::FIELDS;
+
 const HELP: &str = "\
 Makes the manual pages and the shell completions of wgautomesh.
 
@@ -28,12 +30,13 @@ day of SOURCE_DATE_EPOCH, or today.
 ";
 
 /// Where each file belongs, below /usr, and how it is made.
-fn files() -> [(&'static str, String); 5] {
+fn files() -> [(&'static str, String); 6] {
     let help = help::read();
     let date = date::today();
     [
         ("share/man/man1/wgautomesh.1", pages::program(&help, &date)),
         ("share/man/man5/wgautomesh.toml.5", pages::configuration(&settings::read(), &date)),
+        ("share/man/man5/wgautomesh-status.5", pages::status(FIELDS, &date)),
         ("share/bash-completion/completions/wgautomesh", bash::completion(&help)),
         ("share/zsh/vendor-completions/_wgautomesh", zsh::completion(&help)),
         ("share/fish/vendor_completions.d/wgautomesh.fish", fish::completion(&help)),

@@ -1,5 +1,7 @@
 //! The manual pages.
 
+use wgautomesh::control::schema::Field;
+
 use crate::{
     help::{Block, Help, Item, Page},
     mdoc::{escaped, example, synopsis, text, words},
@@ -44,7 +46,9 @@ pub(crate) fn program(help: &Help, date: &str) -> String {
          .It Pa /etc/wgautomesh.toml\nThe configuration where no other is named, see\n.Xr wgautomesh.toml 5 .\n.El\n",
     );
     page.push_str(&status);
-    page.push_str(".Sh SEE ALSO\n.Xr wgautomesh.toml 5 ,\n.Xr wg 8 ,\n.Xr wg-quick 8\n");
+    page.push_str(
+        ".Sh SEE ALSO\n.Xr wgautomesh-status 5 ,\n.Xr wgautomesh.toml 5 ,\n.Xr wg 8 ,\n.Xr wg-quick 8\n",
+    );
     page
 }
 
@@ -79,6 +83,31 @@ pub(crate) fn configuration(paragraphs: &[Paragraph], date: &str) -> String {
     }
     end(&mut page, &mut listing);
     page.push_str(".Sh SEE ALSO\n.Xr wgautomesh 1\n");
+    page
+}
+
+/// wgautomesh-status(5)
+pub(crate) fn status(fields: &[Field], date: &str) -> String {
+    let mut page = head("WGAUTOMESH-STATUS 5", date);
+    page.push_str(
+        ".Sh NAME\n.Nm wgautomesh-status\n.Nd what wgautomesh says of itself, in JSON\n.Sh DESCRIPTION\n",
+    );
+    page.push_str("One document on one line, printed by\n.Ic wgautomesh status \\-\\-json .\n");
+    page.push_str(&text(
+        "Fields may be added; those that are here keep their meaning as long as the version stays. What is within a list is \
+         marked with []: peers[].key is the key of each peer.",
+    ));
+    page.push_str(".Bl -tag -width Ds\n");
+    for Field { path, kind, null, text: explanation } in fields {
+        let null = null.map(|null| format!(" It is null {null}.")).unwrap_or_default();
+        let kind = kind.as_str();
+        page.push_str(&format!(
+            ".It Ic {} Pq {kind}\n{}",
+            argument(path),
+            text(&format!("{explanation}{null}"))
+        ));
+    }
+    page.push_str(".El\n.Sh SEE ALSO\n.Xr wgautomesh 1\n");
     page
 }
 

@@ -59,7 +59,7 @@ fn silent(command: &mut Command) {
 #[test]
 fn the_pages_are_clean() {
     let made = Made::new();
-    for page in ["wgautomesh.1", "wgautomesh.toml.5"] {
+    for page in ["wgautomesh.1", "wgautomesh.toml.5", "wgautomesh-status.5"] {
         if let Some(output) = output(Command::new("mandoc").args(["-T", "lint"]).arg(made.path(page))) {
             // Which pages are installed here is nothing against this one.
             let found =
@@ -128,6 +128,15 @@ fn every_setting_is_in_its_page() {
     assert!(keys.len() >= 16, "{keys:?}");
     for key in keys {
         assert!(page.contains(&format!("\n.It Ic {key} No = Ar ")), "{key}");
+    }
+}
+
+#[test]
+fn every_field_of_the_status_is_in_its_page() {
+    let made = Made::new();
+    let page = fs::read_to_string(made.path("wgautomesh-status.5")).unwrap();
+    for field in wgautomesh::control::schema::FIELDS {
+        assert!(page.contains(&format!("\n.It Ic \"{}\" Pq ", field.path)), "{}", field.path);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The daemon as a command, and the asking of a running one.
 
-use super::{FAILED, complain, lines};
+use super::{FAILED, complain, findings::logged};
 use crate::config::{Config, InterfaceName, Report};
 use crate::control::{FetchError, Request, directory, fetch};
 use core::time::Duration;
@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Says what there is to be said about a configuration, and meshes its interface until told to stop.
 pub fn mesh<const PEERS: usize>(config: &Config, report: &Report, mesh: &mut Mesh<PEERS>) -> ExitCode {
-    complain(&lines(report));
+    complain(&logged(report));
     match crate::run(config, mesh) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,10 +1,22 @@
 //! What was found in a configuration, as text.
 
-use crate::config::{Config, Report};
+use crate::config::{Config, Report, Severity};
+use log::Level;
 
 /// A report as text.
 pub fn lines(report: &Report) -> String {
     report.lines().map(|line| line + "\n").collect()
+}
+
+/// The same for who reads the log of a daemon: in the journal each line is filed by how bad it is.
+pub(super) fn logged(report: &Report) -> String {
+    let level = |severity| match severity {
+        Severity::Error => Level::Error,
+        Severity::Warning => Level::Warn,
+        Severity::Note => Level::Info,
+    };
+    let lines = report.findings().iter().zip(report.lines());
+    lines.map(|(finding, line)| format!("{}{line}\n", crate::log::mark(level(finding.severity)))).collect()
 }
 
 /// What a good configuration amounts to.

@@ -9,7 +9,7 @@ use super::secret::{Secret, read_secret_file};
 use super::syntax::{Key, Syntax};
 use super::values::{InterfaceName, InterfacePattern, PeerName, StateCommit, short_key};
 use super::{Config, Endpoint, GOSSIP_PORT, LanConfig, Peer};
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::num::NonZeroU16;
 use std::path::PathBuf;
 use wgautomesh_core::{PublicKey, limits::MAX_CONFIGURED_ENDPOINTS};
@@ -112,6 +112,8 @@ pub struct Draft {
     pub lan_exclude: Field<Vec<InterfacePattern>>,
     /// `upnp_forward_external_port`
     pub upnp_forward_external_port: Field<NonZeroU16>,
+    /// `metrics_listen`
+    pub metrics_listen: Field<SocketAddr>,
     /// `peers_from_interface`
     pub peers_from_interface: Field<bool>,
     /// `ipv6`, of a fork: IPv6 is always on here.
@@ -136,6 +138,7 @@ impl Draft {
             lan_interfaces: Field::Absent,
             lan_exclude: Field::Absent,
             upnp_forward_external_port: Field::Absent,
+            metrics_listen: Field::Absent,
             peers_from_interface: Field::Absent,
             ipv6: Field::Absent,
             peers: Vec::new(),
@@ -150,6 +153,8 @@ impl Draft {
         let secret = self.take_secret(report);
         self.note_inactive(report);
         self.check_lan(report);
+        #[cfg(feature = "admin")]
+        self.check_metrics(report);
         self.check_peers(capacity, report);
         if report.has_errors() {
             return None;
@@ -166,6 +171,7 @@ impl Draft {
                 exclude: self.lan_exclude.into_value().unwrap_or_default(),
             }),
             upnp_forward_external_port: self.upnp_forward_external_port.into_value(),
+            metrics_listen: self.metrics_listen.into_value(),
             peers_from_interface: self.peers_from_interface.into_value().unwrap_or(false),
             peers: self.peers.into_iter().map(finish_peer).collect::<Option<_>>()?,
         })
@@ -280,6 +286,22 @@ impl Draft {
         if let Some(both) = named.iter().find(|pattern| excluded.contains(pattern)) {
             let what = format!("{} is in {} too", quoted(&both.to_string()), self.name(Key::LanExclude));
             report.error(*at, key, Fault::new(what, "keep it in one of the two"));
+        }
+    }
+
+    #[cfg(feature = "admin")]
+    fn check_metrics(&self, report: &mut Report) {
+        if let Some(Located { value, at }) =
+            self.metrics_listen.given().filter(|l| l.value.ip().is_unspecified())
+        {
+            let what = format!(
+                "\"{value}\" is every address of this host: whoever can connect to any of them reads who is in the mesh"
+            );
+            let fix = format!(
+                "name the address that Prometheus comes to, \"127.0.0.1:{0}\" or this node's in the mesh for instance",
+                value.port()
+            );
+            report.warn(*at, self.name(Key::MetricsListen), Fault::new(what, fix));
         }
     }
 

@@ -20,6 +20,7 @@
 //! | `lan_exclude` | optional | not on these; new here |
 //! | `upnp_forward_external_port` | optional | the external port that the router is to forward: PCP, NAT-PMP, UPnP |
 //! | `ipv6` | optional | of a fork; IPv6 is always on here |
+//! | `metrics_listen` | optional | the address and TCP port at which Prometheus may fetch the metrics; new here |
 //! | `peers_from_interface` | optional | the peers of the interface belong to the mesh too; new here |
 //! | `[[peers]]` `pubkey` | required | the peer's public key |
 //! | `[[peers]]` `address` | required | its address inside the mesh, IPv4 or IPv6 |
@@ -32,6 +33,8 @@
 
 mod draft;
 mod endpoint;
+#[cfg(all(feature = "admin", feature = "toml"))]
+mod inspect;
 mod report;
 #[cfg(feature = "toml")]
 mod sample;
@@ -74,6 +77,8 @@ pub mod fuzzing {
 
 pub use draft::{Draft, Field, PeerDraft};
 pub use endpoint::Endpoint;
+#[cfg(all(feature = "admin", feature = "toml"))]
+pub use inspect::{Inspected, inspect};
 pub use report::{Fault, Finding, Located, Position, Report, Severity, quoted};
 #[cfg(feature = "toml")]
 pub use sample::SAMPLE;
@@ -86,11 +91,11 @@ pub use syntax::{Key, Syntax};
 #[cfg(feature = "toml")]
 pub use toml::{interface_of, load};
 pub use values::{
-    InterfaceName, InterfacePattern, PORT_FIX, PeerName, StateCommit, parse_mesh_address, parse_path,
-    parse_port, parse_public_key, port_of, short_key,
+    InterfaceName, InterfacePattern, PORT_FIX, PeerName, StateCommit, parse_listen, parse_mesh_address,
+    parse_path, parse_port, parse_public_key, port_of, short_key,
 };
 
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use wgautomesh_core::PublicKey;
@@ -107,6 +112,7 @@ pub struct Config {
     state_commit: StateCommit,
     lan: Option<LanConfig>,
     upnp_forward_external_port: Option<NonZeroU16>,
+    metrics_listen: Option<SocketAddr>,
     peers_from_interface: bool,
     peers: Vec<Peer>,
 }
@@ -145,6 +151,11 @@ impl Config {
     /// The external port to ask the router for.
     pub fn upnp_forward_external_port(&self) -> Option<NonZeroU16> {
         self.upnp_forward_external_port
+    }
+
+    /// Where metrics are given to whoever connects; nowhere where it is not given.
+    pub fn metrics_listen(&self) -> Option<SocketAddr> {
+        self.metrics_listen
     }
 
     /// Whether the peers of the interface belong to the mesh, besides those of [`peers`](Self::peers).

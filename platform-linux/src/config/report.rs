@@ -181,12 +181,15 @@ impl Report {
 
     /// One line per finding, as `check` prints them and `run` logs them.
     pub fn lines(&self) -> impl Iterator<Item = String> {
-        self.findings.iter().map(|finding| match finding.at {
-            Some(Position { source, line, column }) => {
-                format!("{}:{line}:{column}: {finding}", self.source(source))
-            }
-            None => format!("{}: {finding}", self.source(0)),
-        })
+        self.findings.iter().map(|finding| format!("{}: {finding}", self.place_of(finding)))
+    }
+
+    /// `FILE:LINE:COLUMN`, or only the file.
+    pub fn place_of(&self, finding: &Finding) -> String {
+        match finding.at {
+            Some(Position { source, line, column }) => format!("{}:{line}:{column}", self.source(source)),
+            None => self.source(0).to_owned(),
+        }
     }
 
     /// "2 errors, 1 warning"; empty when there is nothing to count. Notes are not counted.

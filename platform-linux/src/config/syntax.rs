@@ -28,6 +28,8 @@ pub enum Key {
     UpnpForwardExternalPort,
     /// Of a fork; without effect.
     Ipv6,
+    /// Where metrics are given.
+    MetricsListen,
     /// Whether the peers of the interface belong to the mesh.
     PeersFromInterface,
     /// The peers as such.

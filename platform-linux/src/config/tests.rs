@@ -91,7 +91,7 @@ proptest! {
 
     #[test]
     fn every_socket_address_is_an_endpoint_or_refused(ip in any::<IpAddr>(), port in any::<u16>()) {
-        let parsed = Endpoint::parse(&core::net::SocketAddr::new(ip, port).to_string());
+        let parsed = Endpoint::parse(&SocketAddr::new(ip, port).to_string());
         let canonical = ip.to_canonical();
         let impossible = port == 0
             || canonical.is_unspecified()

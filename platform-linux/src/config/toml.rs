@@ -12,8 +12,8 @@ use super::source::{Lines, decode, read_source};
 use super::suggest::meant;
 use super::syntax::{Key, Syntax};
 use super::values::{
-    InterfaceName, InterfacePattern, PORT_FIX, PeerName, StateCommit, parse_mesh_address, parse_path,
-    parse_public_key, port_of,
+    InterfaceName, InterfacePattern, PORT_FIX, PeerName, StateCommit, parse_listen, parse_mesh_address,
+    parse_path, parse_public_key, port_of,
 };
 use ::toml::Spanned;
 use ::toml::de::{DeArray, DeTable, DeValue};
@@ -32,20 +32,31 @@ const MOST_SYNTAX_ERRORS: usize = 20;
 /// The report, with at least one error, when the daemon cannot start with this file.
 pub fn load(path: &Path, capacity: usize) -> Result<(Config, Report), Report> {
     let mut report = Report::new(path.to_string_lossy());
-    let config = read_source(path, &mut report).and_then(|file| {
-        let draft = parse(&file.bytes, &mut report)?;
+    match read(path, capacity, &mut report, |_| {}) {
+        Some(config) => Ok((config, report)),
+        None => Err(report),
+    }
+}
+
+/// As [`load`], with `change` made to what was read before it is judged.
+pub(super) fn read(
+    path: &Path,
+    capacity: usize,
+    report: &mut Report,
+    change: impl FnOnce(&mut Draft),
+) -> Option<Config> {
+    let config = read_source(path, report).and_then(|file| {
+        let mut draft = parse(&file.bytes, report)?;
         if let Field::Given(Located { at, .. }) = draft.secret
             && let Some(exposed) = exposure(path, file.mode)
         {
             report.warn(at, "gossip_secret", exposed);
         }
-        draft.finish(capacity, &mut report)
+        change(&mut draft);
+        draft.finish(capacity, report)
     });
     report.sort();
-    match config {
-        Some(config) => Ok((config, report)),
-        None => Err(report),
-    }
+    config
 }
 
 /// Only the interface a file names, whatever else is wrong with it: enough to find the daemon's control socket.
@@ -166,6 +177,7 @@ impl Syntax for Toml {
             Key::LanExclude => "lan_exclude",
             Key::UpnpForwardExternalPort => "upnp_forward_external_port",
             Key::Ipv6 => "ipv6",
+            Key::MetricsListen => "metrics_listen",
             Key::PeersFromInterface => "peers_from_interface",
             Key::Peers => "peers",
             Key::PeerKey => "peers.pubkey",
@@ -188,7 +200,7 @@ impl Syntax for Toml {
     }
 }
 
-pub(super) const TOP_KEYS: [&str; 13] = [
+pub(super) const TOP_KEYS: [&str; 14] = [
     "interface",
     "gossip_port",
     "gossip_secret",
@@ -199,6 +211,7 @@ pub(super) const TOP_KEYS: [&str; 13] = [
     "lan_interfaces",
     "lan_exclude",
     "upnp_forward_external_port",
+    "metrics_listen",
     "ipv6",
     "peers_from_interface",
     "peers",
@@ -206,7 +219,7 @@ pub(super) const TOP_KEYS: [&str; 13] = [
 pub(super) const PEER_KEYS: [&str; 4] = ["pubkey", "address", "endpoint", "name"];
 
 /// What people write from the habit of other tools, and what it is called here.
-const SYNONYMS: [(&str, &str); 16] = [
+const SYNONYMS: [(&str, &str); 18] = [
     ("allowed_ips", "address"),
     ("allowedips", "address"),
     ("device", "interface"),
@@ -214,6 +227,8 @@ const SYNONYMS: [(&str, &str); 16] = [
     ("ifname", "interface"),
     ("ip", "address"),
     ("key", "pubkey"),
+    ("listen_metrics", "metrics_listen"),
+    ("metrics", "metrics_listen"),
     ("node", "peers"),
     ("nodes", "peers"),
     ("password", "gossip_secret"),
@@ -250,6 +265,9 @@ impl<'t> Walk<'_, 't> {
                 "lan_exclude" => draft.lan_exclude = self.interfaces("lan_exclude", value),
                 "upnp_forward_external_port" => {
                     draft.upnp_forward_external_port = self.port("upnp_forward_external_port", value);
+                }
+                "metrics_listen" => {
+                    draft.metrics_listen = self.text("metrics_listen", value, parse_listen);
                 }
                 "peers_from_interface" => {
                     draft.peers_from_interface = self.boolean("peers_from_interface", value);

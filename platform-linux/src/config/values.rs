@@ -272,6 +272,44 @@ pub fn port_of(number: i128) -> Result<NonZeroU16, Fault> {
 /// What to do about a port that is none.
 pub const PORT_FIX: &str = "give a number from 1 to 65535";
 
+/// Reads where to listen: `ip:port` or `[ipv6]:port`, an address of this host.
+///
+/// # Errors
+/// When it is anything else.
+pub fn parse_listen(text: &str) -> Result<SocketAddr, Fault> {
+    const FORMS: &str = "write \"127.0.0.1:9666\" or \"[::1]:9666\"";
+    if text.is_empty() {
+        return Err(Fault::new("is empty", "give an address and a port, or remove it"));
+    }
+    let Ok(address) = text.parse::<SocketAddr>() else {
+        let (what, fix) = if let Ok(address) = text.parse::<IpAddr>() {
+            ("has no port", format!("write \"{}\"", SocketAddr::new(address, 9666)))
+        } else if let Some((host, port)) = text.rsplit_once(':').filter(|(_, port)| parse_port(port).is_ok())
+        {
+            match host {
+                "" => ("has no address before the port", format!("write \"127.0.0.1:{port}\"")),
+                "localhost" => {
+                    ("has a name, and names are not looked up here", format!("write \"127.0.0.1:{port}\""))
+                }
+                _ => ("has something before the port that is not an IP address", FORMS.into()),
+            }
+        } else {
+            ("is not an address with a port", FORMS.into())
+        };
+        return Err(Fault::new(format!("{} {what}", quoted(text)), fix));
+    };
+    let ip = address.ip().to_canonical();
+    if address.port() == 0 {
+        return Err(Fault::new(format!("{} has port 0, which is not a port", quoted(text)), PORT_FIX));
+    }
+    match why_no_host_has(ip) {
+        Some(why) if !ip.is_loopback() && !ip.is_unspecified() => {
+            Err(Fault::new(format!("{} is {why}, and nobody can be reached there", quoted(text)), FORMS))
+        }
+        _ => Ok(address),
+    }
+}
+
 /// Takes text for the path of a file.
 ///
 /// # Errors

@@ -8,7 +8,7 @@
 //! < {"version":1,"node":{...},"peers":[...],"counters":{...}}\n
 //! ```
 //!
-//! `table` gets the same as a table for people, and a line with a full stop: so a command needs no reader of JSON, which on a
+//! `table` gets the same as a table for people, and `metrics` what Prometheus reads, each with a line with a full stop at its end: so a command needs no reader of JSON, which on a
 //! router is 45 kB, and shows all that a newer daemon has to say. A request that is not known is answered with
 //! `{"version":1,"error":{"id":"...","message":"..."}}`.
 //!
@@ -20,14 +20,18 @@
 
 mod client;
 pub mod render;
+#[cfg(feature = "admin")]
+pub mod schema;
 mod server;
 pub mod status;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use client::{FetchError, fetch, running};
 pub use server::{BindError, Interest, MAX_CLIENTS, Server, Ticket};
+#[cfg(feature = "admin")]
+pub(crate) use server::{Flow, tell};
 
 use crate::config::InterfaceName;
 use serde::{Deserialize, Serialize};
@@ -63,8 +67,8 @@ pub fn socket_path(directory: &Path, interface: &InterfaceName) -> PathBuf {
 /// Tells a whole text from one that was cut off.
 const END_OF_TEXT: &str = ".\n";
 
-/// An answer that is text for people.
-fn for_people(text: String) -> String {
+/// An answer that is text for people, or for Prometheus.
+pub(crate) fn for_people(text: String) -> String {
     text + END_OF_TEXT
 }
 
@@ -76,6 +80,9 @@ pub enum Request {
     Status,
     /// The status as a table for people: what [`render::table`] makes of it.
     Table,
+    /// What Prometheus reads: the status, and more that is only counted.
+    #[cfg(feature = "admin")]
+    Metrics,
     /// The map of the mesh: a [`Map`](crate::map::Map). Its answer comes later, since others are asked first.
     #[cfg(feature = "admin")]
     Map,
@@ -83,17 +90,18 @@ pub enum Request {
 
 impl Request {
     /// The words that are requests, as a refusal names them.
-    const KNOWN: &str = if cfg!(feature = "admin") {
-        "\"status\", \"table\" and \"map\""
-    } else {
-        "\"status\" and \"table\""
-    };
+    #[cfg(not(feature = "admin"))]
+    const KNOWN: &str = "\"status\" and \"table\"";
+    #[cfg(feature = "admin")]
+    const KNOWN: &str = "\"status\", \"table\", \"metrics\" and \"map\"";
 
     /// The line that asks, without its end.
     pub fn line(&self) -> Cow<'static, str> {
         match self {
             Self::Status => "status".into(),
             Self::Table => "table".into(),
+            #[cfg(feature = "admin")]
+            Self::Metrics => "metrics".into(),
             #[cfg(feature = "admin")]
             Self::Map => "map".into(),
         }
@@ -106,18 +114,20 @@ impl Request {
             ("status", "") => Some(Self::Status),
             ("table", "") => Some(Self::Table),
             #[cfg(feature = "admin")]
+            ("metrics", "") => Some(Self::Metrics),
+            #[cfg(feature = "admin")]
             ("map", "") => Some(Self::Map),
             _ => None,
         }
     }
 
-    /// The answer, where the status alone gives it; else nothing.
-    pub fn answer(&self, status: &status::Status) -> String {
+    /// The answer, where the status alone gives it.
+    pub fn answer(&self, status: &status::Status) -> Option<String> {
         match self {
-            Self::Status => status.to_json(),
-            Self::Table => for_people(render::table(status)),
+            Self::Status => Some(status.to_json()),
+            Self::Table => Some(for_people(render::table(status))),
             #[cfg(feature = "admin")]
-            Self::Map => String::new(),
+            Self::Metrics | Self::Map => None,
         }
     }
 
@@ -125,9 +135,11 @@ impl Request {
     const fn is_for_people(&self) -> bool {
         match self {
             Self::Status => false,
-            Self::Table => true,
             #[cfg(feature = "admin")]
             Self::Map => false,
+            Self::Table => true,
+            #[cfg(feature = "admin")]
+            Self::Metrics => true,
         }
     }
 }

@@ -20,7 +20,7 @@ use embassy_time::{Duration, Instant};
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::geteuid;
 use std::fs;
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -255,7 +255,8 @@ impl Drop for Server {
     }
 }
 
-type Flow = core::ops::ControlFlow<()>;
+/// Whether there is more to do for a client.
+pub(crate) type Flow = core::ops::ControlFlow<()>;
 
 impl Client {
     /// Goes on until it would have to wait; breaks when there is nothing left to do for this client.
@@ -318,7 +319,7 @@ fn ask(
 }
 
 /// Writes what fits. Breaks when all has gone, or can no longer go.
-fn tell(stream: &mut UnixStream, answer: &[u8], sent: &mut usize) -> Flow {
+pub(crate) fn tell(stream: &mut impl io::Write, answer: &[u8], sent: &mut usize) -> Flow {
     loop {
         let Some(rest) = answer.get(*sent..).filter(|rest| !rest.is_empty()) else { return Flow::Break(()) };
         match stream.write(rest) {

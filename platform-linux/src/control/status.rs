@@ -1,5 +1,7 @@
 //! The status document: what the daemon says of itself and of each peer.
 //!
+//! Every field is described for people in `schema`, from which the manual page wgautomesh-status(5) is made.
+//!
 //! Durations are in the unit that the field's name ends in. What is not known is `null`. Fields may be added; those that
 //! are here keep their meaning as long as [`VERSION`](super::VERSION) stays.
 

@@ -27,9 +27,12 @@ use wgautomesh_core::{
 #[cfg(feature = "admin")]
 use super::map::Inquiry;
 use super::{Node, RunError, adopt::Adopted, memory::Memory, names::Names, report, status};
+#[cfg(feature = "admin")]
+use crate::control::for_people;
 use crate::{
     config::LanConfig,
     control::{Request, Ticket, status::Status},
+    metrics::{self, Tally},
     net::{
         lan::{self, Lan, LanPlace},
         opener::{Openers, Source},
@@ -117,6 +120,7 @@ pub(super) struct Daemon<'m, W, A, S: Stack, O, R, const PEERS: usize> {
     /// What others are being asked, for who waits for a map.
     #[cfg(feature = "admin")]
     inquiry: Option<Inquiry>,
+    tally: Tally,
 }
 
 impl<'m, W, A, S, O, R, const PEERS: usize> Daemon<'m, W, A, S, O, R, PEERS>
@@ -144,6 +148,7 @@ where
             places: Vec::new(),
             #[cfg(feature = "admin")]
             inquiry: None,
+            tally: Tally::new(),
         }
     }
 
@@ -200,6 +205,7 @@ where
     /// keeps nothing else waiting, since a turn takes no more than `driver::RECEIVE_BUDGET` of its datagrams, and
     /// `opener::RECEIVE_BUDGET` openers of each family.
     pub(super) fn turn(&mut self, now: Instant, ready: Ready) -> Result<(), RunError> {
+        self.tally.woke();
         if ready.watch {
             let changes = self.parts.watch.changes();
             if changes.link {
@@ -273,22 +279,31 @@ where
         status::document(self.mesh, &self.node, &self.names, openers, mapping, now)
     }
 
-    /// Answers a request, or begins to look for the answer, which [`settled`](Self::settled) gives later.
+    pub(super) fn metrics(&self, now: Instant) -> String {
+        metrics::text(&self.status(now), &self.tally)
+    }
+
+    /// What a request over the control socket gets; `None` where that comes later, with [`settled`](Self::settled).
     #[cfg_attr(
         not(feature = "admin"),
         expect(clippy::needless_pass_by_ref_mut, reason = "all answers are at hand")
     )]
     pub(super) fn answer(&mut self, now: Instant, request: &Request, ticket: Ticket) -> Option<String> {
-        #[cfg(feature = "admin")]
-        if *request == Request::Map {
-            match &mut self.inquiry {
-                Some(inquiry) => inquiry.join(ticket),
-                None => self.inquiry = Some(Inquiry::new(self.mesh, &self.names, ticket, now)),
-            }
-            return None;
-        }
+        #[cfg(not(feature = "admin"))]
         let _ = ticket;
-        Some(request.answer(&self.status(now)))
+        match request {
+            #[cfg(feature = "admin")]
+            Request::Metrics => Some(for_people(self.metrics(now))),
+            #[cfg(feature = "admin")]
+            Request::Map => {
+                match &mut self.inquiry {
+                    Some(inquiry) => inquiry.join(ticket),
+                    None => self.inquiry = Some(Inquiry::new(self.mesh, &self.names, ticket, now)),
+                }
+                None
+            }
+            status => status.answer(&self.status(now)),
+        }
     }
 
     fn carry_out(&mut self, now: Instant) -> Result<(), RunError> {
@@ -345,6 +360,8 @@ where
             self.inquiry.iter_mut().for_each(|inquiry| inquiry.hear(event, now));
             return;
         }
+        let names = &self.names;
+        self.tally.note(event, names.iter().count(), |key| names.contains(key));
         match event {
             Event::Connected { key, .. } => self.parts.resolver.set_connected(now, key, true),
             Event::Lost { key, .. } => {

@@ -36,6 +36,7 @@ use crate::{
     clock::{self, Alarm},
     config::{Config, Endpoint, Peer},
     control::{self, BindError, Interest, Server},
+    metrics,
     net::{
         Tunnel,
         lan::{Lan, LanSockets},
@@ -44,6 +45,7 @@ use crate::{
     notify, portmap,
     resolve::{self, Resolver},
     rng::SysRng,
+    sandbox,
     store::FileStore,
     watch::Rtnetlink,
     wireguard::System,
@@ -123,8 +125,12 @@ pub fn run<const PEERS: usize>(config: &Config, mesh: &mut Mesh<PEERS>) -> Resul
     let mut manager = notify::Manager::from_env();
     let mut alarm = Alarm::new().map_err(system("timer"))?;
     let mut server = bind_control(config)?;
+    #[cfg_attr(not(feature = "admin"), expect(unused_mut, reason = "nobody comes"))]
+    let mut scrapes = metrics::Server::new(config.metrics_listen(), now);
     let interface = config.interface().as_str();
     configure(mesh, config, now)?;
+    // Before there is any other thread.
+    sandbox::enter(config);
     let resolver =
         Resolver::new(now, names_to_resolve(config), Arc::new(resolve::system)).map_err(system("eventfd"))?;
     let openers = RawOpeners::new();
@@ -162,10 +168,11 @@ pub fn run<const PEERS: usize>(config: &Config, mesh: &mut Mesh<PEERS>) -> Resul
     manager.ready(clock::now());
     loop {
         let control_timeout = server.as_ref().and_then(Server::next_timeout);
-        let timeouts = [daemon.poll_timeout(), control_timeout, manager.poll_timeout()];
+        let timeouts =
+            [daemon.poll_timeout(), control_timeout, scrapes.next_timeout(), manager.poll_timeout()];
         let deadline = timeouts.into_iter().flatten().min();
         alarm.set(deadline).map_err(system("timer"))?;
-        let (ready, signalled, asked) = wait(&daemon.fds(), &signals, &alarm, server.as_ref())?;
+        let (ready, signalled, asked) = wait(&daemon.fds(), &signals, &alarm, server.as_ref(), &scrapes)?;
         if signalled {
             match signals.next() {
                 Some(Wish::Stop) => break,
@@ -188,6 +195,9 @@ pub fn run<const PEERS: usize>(config: &Config, mesh: &mut Mesh<PEERS>) -> Resul
             if asked || ready.alarm {
                 server.handle(now, |request, ticket| daemon.answer(now, &request, ticket));
             }
+        }
+        if asked || ready.alarm {
+            scrapes.handle(now, || daemon.metrics(now));
         }
         manager.alive(now);
     }
@@ -260,19 +270,22 @@ fn bind_control(config: &Config) -> Result<Option<Server>, RunError> {
     }
 }
 
-/// Waits until a file is ready. Returns what is, whether a signal came, and whether the control socket wants something.
+/// Waits until a file is ready. Returns what is, whether a signal came, and whether the control socket, or who comes for the
+/// metrics, wants something.
 fn wait(
     fds: &daemon::Fds<'_>,
     signals: &Signals,
     alarm: &Alarm,
     server: Option<&Server>,
+    scrapes: &metrics::Server,
 ) -> Result<(Ready, bool, bool), RunError> {
     fn readable(fd: BorrowedFd<'_>) -> PollFd<'_> {
         PollFd::from_borrowed_fd(fd, PollFlags::IN)
     }
     let [stop, reload] = signals.fds();
     let fixed = [stop, reload, alarm.as_fd(), fds.watch, fds.resolver];
-    let control = server.into_iter().flat_map(Server::interests).map(|(fd, interest)| match interest {
+    let asking = server.into_iter().flat_map(Server::interests).chain(scrapes.interests());
+    let asking = asking.map(|(fd, interest)| match interest {
         Interest::Readable => readable(fd),
         Interest::Writable => PollFd::from_borrowed_fd(fd, PollFlags::OUT),
     });
@@ -284,7 +297,7 @@ fn wait(
     let lan = files.len();
     files.extend(fds.lan.iter().copied().map(readable));
     let others = files.len();
-    files.extend(control);
+    files.extend(asking);
     match poll(&mut files, None) {
         Ok(_) => {}
         Err(Errno::INTR) => return Ok((Ready::default(), true, false)),

@@ -21,6 +21,12 @@ impl Names {
         )
     }
 
+    /// One peer with a name.
+    #[cfg(test)]
+    pub(super) fn one(key: PublicKey, name: &str) -> Self {
+        Self(vec![(key, Some(name.into()))])
+    }
+
     /// A peer that the configuration does not name.
     pub(super) fn add(&mut self, key: PublicKey) {
         self.0.push((key, None));
@@ -33,6 +39,11 @@ impl Names {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&PublicKey, Option<&str>)> {
         self.0.iter().map(|(key, name)| (key, name.as_deref()))
+    }
+
+    /// Whether it is a peer.
+    pub(super) fn contains(&self, key: &PublicKey) -> bool {
+        self.0.iter().any(|(other, _)| other == key)
     }
 
     /// A peer in a line of the log.

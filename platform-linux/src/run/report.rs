@@ -142,4 +142,31 @@ mod tests {
         }
         assert_eq!(line(&Event::InterfaceUp, &names), None);
     }
+
+    /// Whoever searches the log for a peer, by its name or by its key, finds all that became of it, and why.
+    #[test]
+    fn every_change_of_a_peer_is_one_line_with_its_name_its_key_and_the_reason() {
+        let key = PublicKey::from_bytes([0; 32]);
+        let names = Names::one(key, "attic");
+        let address = ([203, 0, 113, 5], 51820).into();
+        let endpoint = Some(address);
+        let (kind, took) = (CandidateKind::Heard, Duration::from_millis(5));
+        for (event, reason) in [
+            (Event::Connected { key, endpoint, kind, via: Some(key), took }, "heard"),
+            (Event::Lost { key, reason: Reason::Silent }, "it stopped answering"),
+            (Event::Waiting { key, reason: Reason::NoGossip }, "its wgautomesh does not"),
+            (Event::Waiting { key, reason: Reason::Connecting }, "connecting"),
+            (
+                Event::Attempt { key, endpoint, initiator: false, via: None, round: 1 },
+                "opening at 203.0.113.5:51820",
+            ),
+            (Event::Moved { key, endpoint: address, kind: CandidateKind::Roamed }, "203.0.113.5:51820"),
+            (Event::LanBarred { key, endpoint: address }, "WireGuard got no answer there"),
+            (Event::RecordConflict { key }, "different things"),
+        ] {
+            let (_, line) = line(&event, &names).expect("a line");
+            assert!(line.starts_with("attic (AAAAAAAA): "), "{line}");
+            assert!(line.contains(reason) && !line.contains('\n'), "{line}");
+        }
+    }
 }

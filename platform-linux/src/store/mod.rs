@@ -165,13 +165,17 @@ impl FileStore<Folder> {
     /// The store at this path, relative to the present directory. Nothing is opened yet.
     #[must_use]
     pub fn new(path: &Path) -> Self {
-        let folder = match path.parent() {
-            Some(folder) if folder.as_os_str().is_empty() => PathBuf::from("."),
-            Some(folder) => folder.into(),
-            None => PathBuf::new(),
-        };
         let name = path.file_name().unwrap_or_default().to_owned();
-        Self { files: Folder::new(folder), name }
+        Self { files: Folder::new(folder_of(path)), name }
+    }
+}
+
+/// The folder that a file is in; none where the path is that of no file.
+pub(crate) fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(folder) if folder.as_os_str().is_empty() => PathBuf::from("."),
+        Some(folder) => folder.into(),
+        None => PathBuf::new(),
     }
 }
 

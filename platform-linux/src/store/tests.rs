@@ -43,6 +43,20 @@ fn load(files: FakeFolder) -> Result<Vec<StoredRecord>, LoadError> {
 }
 
 #[test]
+fn a_file_is_in_a_folder() {
+    for (path, folder) in [
+        ("state", "."),
+        ("kept/state", "kept"),
+        ("/var/lib/state", "/var/lib"),
+        ("/state", "/"),
+        ("/", ""),
+        ("", ""),
+    ] {
+        assert_eq!(folder_of(Path::new(path)), Path::new(folder), "{path:?}");
+    }
+}
+
+#[test]
 fn what_is_written_is_read() {
     for written in [records(0, 0), records(u32::MAX, 1), records(7, 200), vec![]] {
         let text = encode(written.clone());

@@ -35,7 +35,7 @@ pub(super) fn check(endpoint: SocketAddr, interface: u32, fwmark: u32) -> Result
 }
 
 /// The index of the link a packet to `endpoint` leaves by.
-fn answer(endpoint: SocketAddr, fwmark: u32) -> io::Result<Result<u32, ActionError>> {
+pub(crate) fn answer(endpoint: SocketAddr, fwmark: u32) -> io::Result<Result<u32, ActionError>> {
     let socket = rtnl::open(0)?;
     rtnl::ask(&socket, &question(endpoint, fwmark))?;
     let mut buffer = [0; 1024];

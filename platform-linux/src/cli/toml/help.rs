@@ -10,7 +10,8 @@ pub(crate) enum Topic {
     Import,
     Genkey,
     Status,
-    #[cfg(feature = "admin")]
+    Metrics,
+    Doctor,
     Map,
 }
 
@@ -24,7 +25,8 @@ impl Topic {
             Some("import") => Self::Import,
             Some("genkey") => Self::Genkey,
             Some("status") => Self::Status,
-            #[cfg(feature = "admin")]
+            Some("metrics") => Self::Metrics,
+            Some("doctor") => Self::Doctor,
             Some("map") => Self::Map,
             _ => Self::General,
         }
@@ -41,7 +43,8 @@ pub(crate) fn text(topic: Topic) -> &'static str {
         Topic::Import => IMPORT,
         Topic::Genkey => GENKEY,
         Topic::Status => STATUS,
-        #[cfg(feature = "admin")]
+        Topic::Metrics => METRICS,
+        Topic::Doctor => DOCTOR,
         Topic::Map => MAP,
     }
 }
@@ -59,6 +62,8 @@ Usage:
   wgautomesh genkey            print a new gossip secret
   wgautomesh status            show the peers of a running wgautomesh
   wgautomesh map               show how all nodes reach each other
+  wgautomesh metrics           print its metrics for Prometheus
+  wgautomesh doctor [FILE]     check this machine for what FILE wants
   wgautomesh COMMAND --help    more about one command
 
 FILE is a TOML file, /etc/wgautomesh.toml if none is given. A first word that is
@@ -70,7 +75,8 @@ Options:
 
 Environment:
   WGAUTOMESH_LOG           how much to log: error, warn, info (the default),
-                           debug, trace or off
+                           debug, trace or off; and how much of a part of the
+                           program: info,wgautomesh::portmap=debug
   WGAUTOMESH_RUNTIME_DIR   where the control sockets are, instead of
                            /run/wgautomesh
 
@@ -161,7 +167,8 @@ Usage: wgautomesh status [--json | --watch] [--interface NAME | FILE]
 
   -i, --interface NAME   the WireGuard interface that it meshes
   FILE                   the configuration file it was started with
-  --json                 the whole status as one JSON document
+  --json                 the whole status as one JSON document, as
+                         wgautomesh-status(5) describes it
   --watch                a screen that is drawn again each second: the peers,
                          their round trips and traffic, and what has happened;
                          q or Ctrl-C ends it
@@ -174,7 +181,45 @@ set.
 Exit status: 0 shown; 1 no wgautomesh answered.
 ";
 
-#[cfg(feature = "admin")]
+const METRICS: &str = "\
+Prints the metrics of a running wgautomesh in Prometheus' text format.
+
+Usage: wgautomesh metrics [--interface NAME | FILE]
+
+  -i, --interface NAME   the WireGuard interface that it meshes
+  FILE                   the configuration file it was started with
+
+Neither is needed where only one wgautomesh runs. Prometheus itself fetches them
+from the address that metrics_listen names in the configuration. Each metric is
+printed with what it means. Counters begin at 0 when the daemon is started. Only
+root, and the user that the daemon runs as, may ask.
+
+Exit status: 0 printed; 1 no wgautomesh answered.
+";
+
+const DOCTOR: &str = "\
+Checks this machine for what a configuration wants: each finding with its fix.
+
+Usage: wgautomesh doctor [--json] [FILE]
+
+  --json   the findings as one JSON document
+
+FILE is /etc/wgautomesh.toml if none is given. It looks at the configuration;
+the interface, its keys, ports and addresses; the ways to the peers and to their
+endpoints; the firewall, MTU and reverse path filter; the clock; capabilities,
+and the owners and modes of files; and a wgautomesh that runs. Nothing is
+changed. To read the firewall it starts nft and iptables-save, where they are.
+
+Root sees most. What could not be looked at is listed as skipped, with what to
+do about that. What it says of a firewall is what may happen: it is no proof.
+
+  error     the mesh cannot work, or not with all peers
+  warning   most likely not as it was meant
+  note      worth knowing
+
+Exit status: 0 there is no error; 1 there is one.
+";
+
 const MAP: &str = "\
 Shows the whole mesh as a running wgautomesh knows it: who is behind what NAT,
 and how each pair of nodes reaches each other.

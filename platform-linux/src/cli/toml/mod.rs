@@ -1,14 +1,14 @@
 //! The command line of a binary that reads TOML files: what was asked for, and one file for each thing that can be.
 
 mod check;
+mod doctor;
 mod help;
 mod import;
 mod init;
-#[cfg(feature = "admin")]
 mod map;
+mod metrics;
 mod run;
 mod status;
-#[cfg(feature = "admin")]
 mod watch;
 mod whose;
 
@@ -27,64 +27,27 @@ const DEFAULT_FILE: &str = "/etc/wgautomesh.toml";
 const START: &str = "wgautomesh run FILE";
 
 /// The words that are commands; any other first word is a file.
-const COMMANDS: &[&str] = &[
-    "run",
-    "check",
-    "init",
-    "import",
-    "genkey",
-    "status",
-    #[cfg(feature = "admin")]
-    "map",
-];
+const COMMANDS: &[&str] = &["run", "check", "init", "import", "genkey", "status", "doctor", "map", "metrics"];
 
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
 enum Command {
-    Run {
-        file: PathBuf,
-    },
-    Check {
-        file: PathBuf,
-    },
-    Init {
-        file: PathBuf,
-        interface: Option<InterfaceName>,
-    },
-    Import {
-        file: PathBuf,
-    },
+    Run { file: PathBuf },
+    Check { file: PathBuf },
+    Init { file: PathBuf, interface: Option<InterfaceName> },
+    Import { file: PathBuf },
     Genkey,
-    Status {
-        whose: Whose,
-        json: bool,
-    },
-    #[cfg(feature = "admin")]
-    Map {
-        whose: Whose,
-        form: map::Form,
-    },
-    #[cfg(feature = "admin")]
-    Watch {
-        whose: Whose,
-    },
+    Status { whose: Whose, json: bool },
+    Doctor { file: PathBuf, json: bool },
+    Metrics { whose: Whose },
+    Map { whose: Whose, form: map::Form },
+    Watch { whose: Whose },
     Help(help::Topic),
     Version,
 }
 
 /// The options there are, for a word about one that is not.
-const OPTIONS: &[&str] = &[
-    "--help",
-    "--version",
-    "--interface",
-    "--json",
-    #[cfg(feature = "admin")]
-    "--dot",
-    #[cfg(feature = "admin")]
-    "--svg",
-    #[cfg(feature = "admin")]
-    "--watch",
-];
+const OPTIONS: [&str; 7] = ["--help", "--version", "--interface", "--json", "--watch", "--dot", "--svg"];
 
 /// What `--help` prints: of the whole, and of each command with its name, in the order in which the whole names them. The
 /// manual page and the completions of shells are made from it.
@@ -94,7 +57,7 @@ pub fn help() -> impl Iterator<Item = (Option<&'static str>, &'static str)> {
 }
 
 fn usage(error: lexopt::Error) -> Usage {
-    Usage::from_error(error, OPTIONS)
+    Usage::from_error(error, &OPTIONS)
 }
 
 /// Does what the command line asks for: the whole of a binary.
@@ -123,10 +86,10 @@ pub fn main<const PEERS: usize>(mesh: &mut Mesh<PEERS>) -> ExitCode {
         Ok(Command::Import { file }) => import::import(&file),
         Ok(Command::Genkey) => genkey(),
         Ok(Command::Status { whose, json }) => status::status(&whose, json),
-        #[cfg(feature = "admin")]
+        Ok(Command::Metrics { whose }) => metrics::metrics(&whose),
         Ok(Command::Map { whose, form }) => map::map(&whose, form),
-        #[cfg(feature = "admin")]
         Ok(Command::Watch { whose }) => watch::watch(&whose),
+        Ok(Command::Doctor { file, json }) => doctor::doctor(&file, json, PEERS),
         Ok(Command::Help(topic)) => print(help::text(topic)),
         Ok(Command::Version) => print(concat!("wgautomesh ", env!("CARGO_PKG_VERSION"), "\n")),
         Err(usage) => complain_of(&usage),
@@ -142,21 +105,19 @@ fn parse(args: impl IntoIterator<Item = OsString, IntoIter: 'static>) -> Result<
     let mut file: Option<PathBuf> = None;
     let mut interface: Option<OsString> = None;
     let mut json = false;
-    #[cfg(feature = "admin")]
-    let mut form = None;
-    #[cfg(feature = "admin")]
     let mut watch = false;
+    let mut form = None;
     while let Some(arg) = parser.next().map_err(usage)? {
         match arg {
             Short('h') | Long("help") => return Ok(Command::Help(help::Topic::of(command))),
             Short('V') | Long("version") => return Ok(Command::Version),
-            Short('i') | Long("interface") if matches!(command, Some("status" | "init" | "map")) => {
+            Short('i') | Long("interface")
+                if matches!(command, Some("status" | "metrics" | "map" | "init")) =>
+            {
                 interface = Some(parser.value().map_err(usage)?)
             }
-            Long("json") if command == Some("status") => json = true,
-            #[cfg(feature = "admin")]
+            Long("json") if matches!(command, Some("status" | "doctor")) => json = true,
             Long("watch") if command == Some("status") => watch = true,
-            #[cfg(feature = "admin")]
             Long(word @ ("json" | "dot" | "svg")) if command == Some("map") => {
                 let wanted = map::Form::parse(word);
                 if form.is_some_and(|form| form != wanted) {
@@ -191,13 +152,12 @@ fn parse(args: impl IntoIterator<Item = OsString, IntoIter: 'static>) -> Result<
             }
         },
         Some("genkey") => Command::Genkey,
-        #[cfg(feature = "admin")]
         Some("status") if watch && json => return Err(Usage("give either --watch or --json".into())),
-        #[cfg(feature = "admin")]
         Some("status") if watch => Command::Watch { whose: whose(interface, file)? },
         Some("status") => Command::Status { whose: whose(interface, file)?, json },
-        #[cfg(feature = "admin")]
+        Some("metrics") => Command::Metrics { whose: whose(interface, file)? },
         Some("map") => Command::Map { whose: whose(interface, file)?, form: form.unwrap_or_default() },
+        Some("doctor") => Command::Doctor { file: file_or_default(file), json },
         _ => Command::Run { file: file_or_default(file) },
     })
 }

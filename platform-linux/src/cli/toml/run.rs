@@ -1,7 +1,7 @@
 //! `run`: the daemon.
 
 use super::meant_a_command;
-use crate::cli::{FAILED, complain, lines};
+use crate::cli::{FAILED, complain, findings::logged};
 use crate::config::load;
 use std::path::Path;
 use std::process::ExitCode;
@@ -13,7 +13,7 @@ pub(super) fn run<const PEERS: usize>(file: &Path, mesh: &mut Mesh<PEERS>) -> Ex
     match load(file, PEERS) {
         Ok((config, report)) => crate::cli::mesh(&config, &report, mesh),
         Err(report) => {
-            complain(&lines(&report));
+            complain(&logged(&report));
             complain(&meant_a_command(file).unwrap_or_default());
             ExitCode::from(FAILED)
         }

@@ -9,7 +9,6 @@ use std::process::ExitCode;
 pub(super) fn status(whose: &Whose, json: bool) -> ExitCode {
     let request = if json { Request::Status } else { Request::Table };
     let text = whose.interface().and_then(|interface| cli::ask(&interface, &request, START));
-    #[cfg(feature = "admin")]
     let text = if json || !cli::colours() { text } else { text.map(|table| cli::painted(&table)) };
     show(text)
 }

@@ -1,7 +1,6 @@
 //! Tests of how a command line is read.
 
 use super::help::Topic;
-#[cfg(feature = "admin")]
 use super::map::Form;
 use super::whose::Whose;
 use super::{Command, meant_a_command, parse};
@@ -41,20 +40,18 @@ fn reads_what_it_should() {
         ("status -i wg0", Command::Status { whose: interface(), json: false }),
         ("status -iwg0", Command::Status { whose: interface(), json: false }),
         ("status a.toml", Command::Status { whose: Whose::ConfiguredBy(file("a.toml")), json: false }),
-        #[cfg(feature = "admin")]
         ("status --watch", Command::Watch { whose: Whose::TheOnlyOne }),
-        #[cfg(feature = "admin")]
         ("status -i wg0 --watch", Command::Watch { whose: interface() }),
-        #[cfg(feature = "admin")]
         ("map", Command::Map { whose: Whose::TheOnlyOne, form: Form::Table }),
-        #[cfg(feature = "admin")]
         ("map --svg -i wg0", Command::Map { whose: interface(), form: Form::Svg }),
-        #[cfg(feature = "admin")]
         ("map --dot --dot", Command::Map { whose: Whose::TheOnlyOne, form: Form::Dot }),
-        #[cfg(feature = "admin")]
         ("map a.toml --json", Command::Map { whose: Whose::ConfiguredBy(file("a.toml")), form: Form::Json }),
-        #[cfg(feature = "admin")]
         ("map -h", Command::Help(Topic::Map)),
+        ("metrics", Command::Metrics { whose: Whose::TheOnlyOne }),
+        ("metrics -i wg0", Command::Metrics { whose: interface() }),
+        ("metrics a.toml", Command::Metrics { whose: Whose::ConfiguredBy(file("a.toml")) }),
+        ("doctor", Command::Doctor { file: file("/etc/wgautomesh.toml"), json: false }),
+        ("doctor --json a.toml", Command::Doctor { file: file("a.toml"), json: true }),
         ("--help", Command::Help(Topic::General)),
         ("-h", Command::Help(Topic::General)),
         ("check --help", Command::Help(Topic::Check)),
@@ -62,6 +59,8 @@ fn reads_what_it_should() {
         ("init --help", Command::Help(Topic::Init)),
         ("genkey --help", Command::Help(Topic::Genkey)),
         ("status --help", Command::Help(Topic::Status)),
+        ("metrics --help", Command::Help(Topic::Metrics)),
+        ("doctor --help", Command::Help(Topic::Doctor)),
         ("--version", Command::Version),
         ("-V", Command::Version),
         ("run --version", Command::Version),
@@ -86,6 +85,8 @@ fn says_what_makes_no_sense() {
         ("--halp", "unknown option \"--halp\"; did you mean --help?"),
         ("--frobnicate", "unknown option \"--frobnicate\""),
         ("-x", "unknown option \"-x\""),
+        ("metrics --json", "the option --json does not go with this command"),
+        ("metrics --interface wg0 a.toml", "give either --interface or a file, not both"),
         ("--json", "the option --json does not go with this command"),
         ("run --interface wg0", "the option --interface does not go with this command"),
         ("status --interface", "missing argument for option '--interface'"),
@@ -95,11 +96,8 @@ fn says_what_makes_no_sense() {
                                      WireGuard interface as `ip link` shows it, \"wg0\" for instance",
         ),
         ("status --interface wg0 a.toml", "give either --interface or a file, not both"),
-        #[cfg(feature = "admin")]
         ("map --svg --dot", "give one of --dot, --svg and --json"),
-        #[cfg(feature = "admin")]
         ("status --watch --json", "give either --watch or --json"),
-        #[cfg(feature = "admin")]
         ("status --svg", "the option --svg does not go with this command"),
         ("status --json=yes", "unexpected argument for option '--json': \"yes\""),
     ] {
