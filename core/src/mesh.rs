@@ -65,9 +65,11 @@ pub use tell::{Answer, AskError};
 ///   [`begin_reading`](Self::begin_reading) … [`end_reading`](Self::end_reading),
 ///   [`handle_action_error`](Self::handle_action_error), [`handle_stored_record`](Self::handle_stored_record),
 ///   [`handle_timeout`](Self::handle_timeout).
-/// - **Commands**: [`set_secrets`](Self::set_secrets), [`add_peer`](Self::add_peer),
-///   [`remove_peer`](Self::remove_peer), [`set_configured_endpoints`](Self::set_configured_endpoints),
-///   [`ask`](Self::ask), `ask_links` (feature `map`), [`shutdown`](Self::shutdown).
+/// - **Commands**: [`set_secrets`](Self::set_secrets), [`set_secrets_after`](Self::set_secrets_after),
+///   [`add_peer`](Self::add_peer),
+///   [`release_peer`](Self::release_peer), [`remove_peer`](Self::remove_peer),
+///   [`set_configured_endpoints`](Self::set_configured_endpoints), [`ask`](Self::ask), `ask_links` (feature `map`),
+///   [`shutdown`](Self::shutdown).
 /// - **What goes out**: [`poll`](Self::poll).
 ///
 /// After every input, call `poll` until it returns `None`; then sleep until `poll_timeout`, or until something comes
@@ -79,7 +81,10 @@ pub use tell::{Answer, AskError};
 /// that were asked for ([`MAX_INTRODUCTIONS`]). The same inputs and the same random numbers give the same outputs.
 pub struct Mesh<const PEERS: usize> {
     peers: Table<PEERS>,
+    /// The oldest first.
     secrets: Vec<SharedKey, MAX_SECRETS>,
+    /// Which of them those are sent who have shown none.
+    present: u8,
     interface: Option<Interface>,
     local: Vec<IpAddr, MAX_LOCAL_ADDRESSES>,
     /// Where gateways let others in to us.
@@ -150,6 +155,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         Self {
             peers: Table::new(),
             secrets: Vec::new(),
+            present: 0,
             interface: None,
             local: Vec::new(),
             mapped: Vec::new(),
@@ -198,17 +204,41 @@ impl<const PEERS: usize> Mesh<PEERS> {
 
     /// Sets the secrets: the present one, and while the mesh is changing over the next one after it. More than
     /// [`MAX_SECRETS`] are not kept. Datagrams sealed with either are accepted; each peer is sent the newest that
-    /// it has shown.
+    /// it has shown, and the present one until it has shown any.
+    ///
+    /// What peers have shown of secrets that stay is kept, and those that are connected are told at once which there are.
     pub fn set_secrets(&mut self, secrets: impl IntoIterator<Item = SharedKey>) {
-        self.secrets.clear();
+        self.take_secrets(secrets, 0);
+    }
+
+    /// As [`set_secrets`](Self::set_secrets), when the mesh has changed over: the present secret, and the one before it, with
+    /// which whoever has shown no other is still sent to.
+    ///
+    /// In between lies what makes it safe to go from one secret to another node by node. While there is a next secret everybody
+    /// understands it and nobody depends on it; from here on everybody uses it, and still understands the one before. So
+    /// nodes may be one step apart at any time, whether they have heard of each other or have just started.
+    pub fn set_secrets_after(&mut self, before: SharedKey, present: SharedKey) {
+        self.take_secrets([before, present], 1);
+    }
+
+    fn take_secrets(&mut self, secrets: impl IntoIterator<Item = SharedKey>, present: u8) {
+        let before = core::mem::take(&mut self.secrets);
         for secret in secrets.into_iter().take(MAX_SECRETS) {
             // There is room: no more than fit were taken.
             let _ = self.secrets.push(secret);
         }
+        self.present = present;
         for (_, peer) in self.peers.iter_mut() {
-            peer.secret = 0;
+            let shown = peer.secret.and_then(|shown| before.get(usize::from(shown)));
+            let stays = shown.and_then(|shown| self.secrets.iter().position(|secret| secret.is(shown)));
+            peer.secret = stays.map(|place| place as u8);
         }
         self.rehash();
+        for place in 0..self.peers.len() as Place {
+            if self.peers.get(place).is_some_and(Peer::is_live) {
+                self.request(place, Pending::HELLO);
+            }
+        }
     }
 
     /// Configures a peer. An entry with our own key is ourselves, and is not connected to.
@@ -230,6 +260,21 @@ impl<const PEERS: usize> Mesh<PEERS> {
             self.readings.want();
         }
         Ok(())
+    }
+
+    /// Gives WireGuard back what it had of a peer: the keepalive, and where there is no session an endpoint to begin with. For
+    /// a peer that WireGuard had before this engine knew of it and that is about to be removed here: poll until `None`, then
+    /// [`remove_peer`](Self::remove_peer). One that this engine added is removed there too, and needs nothing.
+    pub fn release_peer(&mut self, key: &PublicKey) {
+        let Some(place) = self.peers.find(key) else { return };
+        let Some(peer) = self.peers.get_mut(place).filter(|p| p.is_other() && p.view.present && !p.view.ours)
+        else {
+            return;
+        };
+        let pending = peer.give_back();
+        if pending != Pending::default() {
+            self.request(place, pending);
+        }
     }
 
     /// Drops a peer: it is no longer connected, gossiped about or listened to. WireGuard loses the peer only where this
@@ -289,14 +334,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
             if peer.link.phase.is_live() {
                 peer.pending.set(Pending::BYE);
             } else if !peer.link.phase.has_session() && peer.view.present {
-                peer.link.target = peer.configured.first().or_else(|| peer.good.first()).copied();
-                if peer.link.target.is_some() && peer.view.endpoint.is_none() {
-                    peer.pending.set(Pending::ENDPOINT);
-                }
-                peer.link.keepalive = peer.view.user_keepalive;
-                if peer.link.keepalive != peer.view.keepalive {
-                    peer.pending.set(Pending::KEEPALIVE);
-                }
+                let pending = peer.give_back();
+                peer.pending.set(pending);
             }
         }
         self.peers.clear_deadlines();
@@ -462,6 +501,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 lan_barred: self.lan.barred(place),
                 outside: peer.held.claim.as_ref().and_then(crate::record::Claim::outside),
                 mapped: peer.held.claim.as_ref().is_some_and(crate::record::Claim::is_mapped),
+                has_newest_secret: peer
+                    .secret
+                    .is_some_and(|shown| usize::from(shown) + 1 == self.secrets.len()),
             }
         })
     }

@@ -567,8 +567,8 @@ pub(crate) struct Peer {
     pub(crate) told_leaf: bool,
     /// How far the records for it have been sent.
     pub(crate) cursor: Place,
-    /// The newest of our secrets that it has shown.
-    pub(crate) secret: u8,
+    /// Which of our secrets is the newest that it has shown, as far as it has shown any.
+    pub(crate) secret: Option<u8>,
 }
 
 impl Peer {
@@ -600,8 +600,25 @@ impl Peer {
             leaf: false,
             told_leaf: false,
             cursor: 0,
-            secret: 0,
+            secret: None,
         }
+    }
+
+    /// Wants back what WireGuard needs to go on by itself: the user's keepalive, and where there is no session an endpoint to
+    /// begin with. Returns what is to be put out for it.
+    pub(crate) fn give_back(&mut self) -> Pending {
+        let mut pending = Pending::default();
+        if !self.link.phase.has_session() {
+            self.link.target = self.configured.first().or_else(|| self.good.first()).copied();
+            if self.link.target.is_some() && self.view.endpoint.is_none() {
+                pending.set(Pending::ENDPOINT);
+            }
+        }
+        self.link.keepalive = self.view.user_keepalive;
+        if self.link.keepalive != self.view.keepalive {
+            pending.set(Pending::KEEPALIVE);
+        }
+        pending
     }
 
     /// Whether this is a peer to be connected to.

@@ -53,6 +53,17 @@ impl SharedKey {
         Self { bytes, hint }
     }
 
+    /// Whether the two can be told apart by their hints, one byte each: of 256 pairs of secrets one cannot. While a mesh changes
+    /// over, nodes say by that which secrets they have.
+    #[must_use]
+    pub fn is_told_from(&self, other: &Self) -> bool {
+        self.hint != other.hint
+    }
+
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+
     /// One byte that tells this key from another, most of the time.
     pub(crate) const fn hint(&self) -> u8 {
         self.hint

@@ -90,6 +90,8 @@ pub struct PeerStatus {
     pub outside: Option<Endpoint>,
     /// Whether it says that a gateway lets in whatever is sent there.
     pub mapped: bool,
+    /// Whether it has shown that it has the newest of our secrets.
+    pub has_newest_secret: bool,
 }
 
 /// An endpoint that peers see us at.

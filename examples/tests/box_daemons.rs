@@ -11,7 +11,10 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use common::{LIMIT, TERM, connected, daemon, expect_all, made, on_this_machine, print_logs, with_daemon};
+use common::{
+    LIMIT, TERM, connected, daemon, expect_all, expect_no_ping_lost, made, on_this_machine, print_logs,
+    with_daemon,
+};
 use wgautomesh_examples::mesh_box::{
     CONFIG_PATH, INTERFACE, Key, Mesh, MeshConfig, NatKind, NodePlan, PeerUpdate, Run, Scenario, Trial,
     WireGuardKind,
@@ -51,6 +54,7 @@ scenarios!(
     three_public_nodes,
     a_public_node_and_four_homes,
     a_restart_of_a_daemon_costs_no_session,
+    ten_restarts_lose_no_ping,
     a_node_that_lost_everything_comes_back,
     an_interface_that_is_deleted_and_made_again_is_meshed_again,
     a_router_that_changes_its_address_is_found_again,
@@ -80,6 +84,34 @@ fn a_restart_of_a_daemon_costs_no_session(wireguard: WireGuardKind) {
     assert_eq!(stamps(&mut mesh, 1), before, "{:?}", mesh.nodes()[1].log());
     mesh.measure_from_now().unwrap();
     expect_all(&mut mesh, "after the restart");
+}
+
+/// As when the program is replaced by a newer one: each daemon in turn ends and starts, while everybody pings everybody.
+fn ten_restarts_lose_no_ping(wireguard: WireGuardKind) {
+    let mut mesh = connected(MeshConfig { wireguard, homes: 2, seed: 21, ..MeshConfig::default() });
+    let daemon = daemon();
+    mesh.start_pings(Duration::from_millis(100)).unwrap();
+    for at in (0..3).cycle().take(10) {
+        mesh.node(at).signal_daemon(TERM).unwrap();
+        assert_eq!(mesh.node(at).wait_daemon().unwrap().code, Some(0), "{:?}", mesh.nodes()[at].log());
+        mesh.idle(Duration::from_millis(500)).unwrap();
+        mesh.node(at).start_daemon().unwrap();
+        let up = |mesh: &mut Mesh| {
+            let status = mesh.node(at).status(&daemon).unwrap();
+            let peers = status.and_then(|status| status["peers"].as_array().cloned());
+            peers.is_some_and(|peers| {
+                peers.len() == 2 && peers.iter().all(|peer| peer["state"] == "connected")
+            })
+        };
+        mesh.measure_from_now().unwrap();
+        mesh.run_until(LIMIT, up).unwrap();
+        if !up(&mut mesh) {
+            print_logs(&mesh);
+            panic!("node {at} does not come back");
+        }
+        mesh.idle(Duration::from_millis(1200)).unwrap();
+    }
+    assert!(expect_no_ping_lost(&mut mesh) >= 1000);
 }
 
 fn a_node_that_lost_everything_comes_back(wireguard: WireGuardKind) {

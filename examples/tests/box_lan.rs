@@ -4,23 +4,10 @@ mod common;
 
 use core::net::SocketAddr;
 use core::time::Duration;
-use std::time::Instant;
 
-use common::{LIMIT, connected, daemon, expect_all, made, print_logs};
+use common::{LIMIT, connected, daemon, expect_all, expect_no_ping_lost, made, print_logs, status};
 use serde_json::Value;
 use wgautomesh_examples::mesh_box::{Attack, Attacked, CONFIG_PATH, Mesh, MeshConfig, NatKind, Started};
-
-/// What a node's daemon says of itself.
-fn status(mesh: &mut Mesh, at: usize) -> Value {
-    let end = Instant::now() + LIMIT;
-    loop {
-        if let Some(status) = mesh.node(at).status(&daemon()).unwrap() {
-            return status;
-        }
-        // One that was started a moment ago does not listen yet.
-        assert!(Instant::now() < end, "no status: {:#?}", mesh.nodes()[at].log());
-    }
-}
 
 fn counter(mesh: &mut Mesh, at: usize, name: &str) -> u64 {
     status(mesh, at)["counters"][name].as_u64().unwrap_or_else(|| panic!("no counter {name}"))
@@ -112,21 +99,6 @@ fn sources(mesh: &mut Mesh, pairs: &[(usize, usize)]) -> Vec<(String, String)> {
 /// Where they say that it is.
 fn endpoints(mesh: &mut Mesh, pairs: &[(usize, usize)]) -> Vec<String> {
     sources(mesh, pairs).into_iter().map(|(endpoint, _)| endpoint).collect()
-}
-
-/// No more pings; none was lost between any two nodes.
-fn expect_no_ping_lost(mesh: &mut Mesh) {
-    let pings = mesh.stop_pings(LIMIT).unwrap();
-    let (mut lost, mut sent) = (0, 0);
-    for (from, row) in pings.iter().enumerate() {
-        for (to, pings) in row.iter().enumerate().filter(|(to, _)| *to != from) {
-            println!("{from} to {to}: {} of {} pings lost", pings.lost(), pings.sent);
-            assert!(pings.sent > 0);
-            (lost, sent) = (lost + pings.lost(), sent + pings.sent);
-        }
-    }
-    println!("all pairs: {lost} of {sent} pings lost");
-    assert_eq!(lost, 0);
 }
 
 /// What an attack came to, while the mesh went on.

@@ -20,6 +20,8 @@ use wgautomesh_examples::{
 mod memory;
 #[path = "simulation/recovery.rs"]
 mod recovery;
+#[path = "simulation/rotation.rs"]
+mod rotation;
 
 /// Seeds of every run. `cargo simulate chaos --seeds 100000` makes more of them.
 const SEEDS: u64 = 2000;

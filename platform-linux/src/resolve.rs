@@ -64,12 +64,16 @@ pub struct Name {
 /// Keeps the addresses of names up to date.
 pub struct Resolver {
     entries: Vec<Entry>,
+    /// What the next entry will be numbered.
+    next: usize,
     running: usize,
     look_up: Arc<LookUp>,
     errands: Errands<Answer>,
 }
 
 struct Entry {
+    /// By which an answer finds it: those before it may have gone.
+    number: usize,
     name: Name,
     state: State,
     connected: bool,
@@ -102,20 +106,47 @@ impl Resolver {
         names: impl IntoIterator<Item = Name>,
         look_up: Arc<LookUp>,
     ) -> io::Result<Self> {
-        let entry = |name| Entry {
+        let mut resolver =
+            Self { entries: Vec::new(), next: 0, running: 0, look_up, errands: Errands::new()? };
+        names.into_iter().for_each(|name| resolver.add(now, name, false));
+        Ok(resolver)
+    }
+
+    fn add(&mut self, now: Instant, name: Name, connected: bool) {
+        self.entries.push(Entry {
+            number: self.next,
             name,
             state: State::Due(now),
-            connected: false,
+            connected,
             asked_at: None,
             retry: FIRST_RETRY,
             known: Vec::new(),
-        };
-        Ok(Self {
-            entries: names.into_iter().map(entry).collect(),
-            running: 0,
-            look_up,
-            errands: Errands::new()?,
-        })
+        });
+        self.next += 1;
+    }
+
+    /// Takes other names for a peer, in place of those that it had; what is known of one that stays is kept. New ones are
+    /// due at `now`. Returns everything known of the peer.
+    #[cfg(feature = "admin")]
+    pub fn replace(
+        &mut self,
+        now: Instant,
+        peer: &PublicKey,
+        connected: bool,
+        names: impl IntoIterator<Item = Name>,
+    ) -> Vec<SocketAddr> {
+        let (mut before, others) = core::mem::take(&mut self.entries)
+            .into_iter()
+            .partition::<Vec<_>, _>(|entry| entry.name.peer == *peer);
+        self.entries = others;
+        for name in names {
+            let same = |entry: &Entry| (&entry.name.host, entry.name.port) == (&name.host, name.port);
+            match before.iter().position(same) {
+                Some(at) => self.entries.push(Entry { name, ..before.swap_remove(at) }),
+                None => self.add(now, name, connected),
+            }
+        }
+        self.addresses(peer)
     }
 
     /// Readable when there are answers.
@@ -153,7 +184,8 @@ impl Resolver {
     pub fn handle(&mut self, now: Instant, mut found: impl FnMut(&PublicKey, &[SocketAddr])) {
         for Answer { entry, result } in self.errands.take() {
             self.running = self.running.saturating_sub(1);
-            if let Some(entry) = self.entries.get_mut(entry)
+            // It may have gone while it was asked.
+            if let Some(entry) = self.entries.iter_mut().find(|known| known.number == entry)
                 && entry.take(now, result)
             {
                 let peer = entry.name.peer;
@@ -161,13 +193,12 @@ impl Resolver {
             }
         }
         while self.running < PLACES {
-            let entries = self.entries.iter_mut().enumerate();
-            let due = entries.filter_map(|(index, entry)| Some((entry.due()?, index, entry)));
+            let due = self.entries.iter_mut().filter_map(|entry| Some((entry.due()?, entry)));
             // Who has waited longest: names that fail again and again do not keep the others waiting.
-            let next = due.filter(|(due, ..)| *due <= now).min_by_key(|&(due, index, _)| (due, index));
-            let Some((_, index, entry)) = next else { return };
+            let next = due.filter(|(due, _)| *due <= now).min_by_key(|(due, entry)| (*due, entry.number));
+            let Some((_, entry)) = next else { return };
             entry.asked_at = Some(now);
-            match ask(index, &entry.name, &self.look_up, &self.errands) {
+            match ask(entry.number, &entry.name, &self.look_up, &self.errands) {
                 Ok(()) => {
                     entry.state = State::Asked;
                     self.running += 1;
@@ -372,6 +403,32 @@ mod tests {
         assert_eq!(settle(&mut resolver, at(1_002), 1), [(A, vec![address(2)])]);
         assert_eq!(resolver.poll_timeout(), None);
         assert_eq!(*count.lock().expect("no panic before"), 2);
+    }
+
+    #[test]
+    #[cfg(feature = "admin")]
+    fn names_may_be_exchanged_while_they_are_asked_for() {
+        let (release, look_up) = hanging();
+        let names = [name(A, "dead.example"), name(A, "a.example"), name(B, "b.example")];
+        let mut resolver = Resolver::new(at(0), names, Arc::new(look_up)).expect("resolver");
+        begin(&mut resolver, at(0));
+        assert_eq!(settle(&mut resolver, at(0), 2).len(), 2);
+        // The one that hangs goes, one that is known stays, and one is new.
+        let fixed = |host: &str| Name { beside: [address(9)].into(), ..name(A, host) };
+        let known = resolver.replace(at(1), &A, false, ["c.example", "a.example"].map(fixed));
+        assert_eq!(known, [address(9), address(1)]);
+        assert_eq!(resolver.poll_timeout(), Some(at(1)));
+        begin(&mut resolver, at(1));
+        drop(release);
+        // What the old one came to is nobody's.
+        assert_eq!(settle(&mut resolver, at(2), 2), [(A, vec![address(9), address(1), address(1)])]);
+        assert_eq!(resolver.replace(at(3), &A, true, []), []);
+        assert_eq!(resolver.poll_timeout(), Some(at(300)), "b.example");
+        // A new name of a connected peer is looked up once, so that it is seen to be right.
+        resolver.replace(at(4), &A, true, [name(A, "d.example")]);
+        begin(&mut resolver, at(4));
+        assert_eq!(settle(&mut resolver, at(4), 1), [(A, vec![address(1)])]);
+        assert_eq!(resolver.poll_timeout(), Some(at(300)));
     }
 
     #[test]

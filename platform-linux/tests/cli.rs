@@ -2,6 +2,7 @@
 
 #[cfg(feature = "systemd")]
 mod manager;
+mod reloading;
 mod serving;
 
 use serving::{Directory, METRICS, TABLE, while_serving};
@@ -34,6 +35,7 @@ fn help_and_version_need_nothing() {
         (&["import", "--help"], "Prints the configuration"),
         (&["genkey", "--help"], "Prints a new random"),
         (&["status", "--help"], "Shows a running wgautomesh"),
+        (&["reload", "--help"], "Has a running wgautomesh"),
         (&["metrics", "--help"], "Prints the metrics"),
         (&["doctor", "--help"], "Checks this machine"),
         (&["--version"], concat!("wgautomesh ", env!("CARGO_PKG_VERSION"), "\n")),

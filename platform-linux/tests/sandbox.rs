@@ -73,6 +73,10 @@ fn a_daemon_is_confined_and_serves() {
 
     let status = command(&["status", "mesh.toml"]).output().unwrap();
     assert!(status.status.success(), "{status:?}");
+    // What the process costs is read from /proc, which nobody else may of one that is not to be looked into.
+    let metrics = command(&["metrics", "mesh.toml"]).output().unwrap();
+    let text = String::from_utf8_lossy(&metrics.stdout);
+    assert!(text.contains("\nprocess_resident_memory_bytes "), "{metrics:?}");
     for thread in fs::read_dir(format!("/proc/{}/task", daemon.0.id())).unwrap() {
         // One may have ended meanwhile.
         let Ok(status) = fs::read_to_string(thread.unwrap().path().join("status")) else { continue };

@@ -143,6 +143,7 @@ fn the_status_has_colours_where_they_are_wanted() {
         lan_barred: None,
         via: None,
         nat: Nats::default(),
+        has_newest_secret: None,
     });
     while_serving_this(&directory.0, &shown, |_| {
         for (variables, coloured) in [

@@ -39,6 +39,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
             self.acting = true;
             return Some(output);
         }
+        if let Some(key) = self.gossip.removed.pop_front() {
+            return Some(Output::Peer { key, action: PeerAction::Remove });
+        }
         if let Some(output) = self.next_opener(now, rng, buffer) {
             return Some(output);
         }
@@ -51,9 +54,6 @@ impl<const PEERS: usize> Mesh<PEERS> {
             self.arm(self.readings.next.at());
             count(&mut self.counters.readings);
             return Some(Output::ReadInterface);
-        }
-        if let Some(key) = self.gossip.removed.pop_front() {
-            return Some(Output::Peer { key, action: PeerAction::Remove });
         }
         while let Some(place) = self.due.front().copied() {
             if let Some(output) = self.poll_peer(place, now, rng, buffer) {
@@ -245,10 +245,15 @@ impl<const PEERS: usize> Mesh<PEERS> {
         self.send(to, len, rng, buffer)
     }
 
-    /// A peer, and the secret that what goes to it is sealed with: the newest that it has shown.
+    /// Which secret what goes to a peer is sealed with: the newest that it has shown.
+    pub(super) fn secret_for(&self, peer: &Peer) -> usize {
+        usize::from(peer.secret.unwrap_or(self.present))
+    }
+
+    /// A peer, and the secret that what goes to it is sealed with.
     pub(super) fn sealing_for(&self, to: Place) -> Option<(&Peer, &SharedKey)> {
         let peer = self.peers.get(to)?;
-        let secret = self.secrets.get(usize::from(peer.secret)).or_else(|| self.secrets.first())?;
+        let secret = self.secrets.get(self.secret_for(peer))?;
         Some((peer, secret))
     }
 

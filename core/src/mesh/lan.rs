@@ -585,7 +585,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         while let Some(sighting) = self.lan.sightings.iter_mut().find(|s| s.answer) {
             sighting.answer = false;
             let Sighting { place, endpoint, index, .. } = *sighting;
-            let secret = self.peers.get(place).map_or(0, |p| usize::from(p.secret));
+            let secret = self.peers.get(place).map_or(0, |peer| self.secret_for(peer));
             if let Some(link) = self.lan.link_to(endpoint, index)
                 && let Some(output) = self.write_beacon(&link, Some(endpoint.ip()), secret, rng, buffer)
             {

@@ -44,7 +44,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         };
         let secret = secret as u8;
         if let Some(peer) = self.peers.get_mut(place) {
-            peer.secret = peer.secret.max(secret);
+            peer.secret = peer.secret.max(Some(secret));
             peer.view.rx_changed = now;
             // One that ran the original may have been replaced.
             peer.link.muted_until = Instant::MIN;
@@ -124,11 +124,14 @@ impl<const PEERS: usize> Mesh<PEERS> {
     }
 
     fn handle_hello(&mut self, now: Instant, from: Place, kind: Kind, hello: &Hello) {
-        let newest = self.secrets.iter().rposition(|s| s.hint() == hello.hint);
+        // Where the hints of two are the same, they say nothing.
+        let mut hinted = (0..self.secrets.len()).filter(|at| self.secrets[*at].hint() == hello.hint);
+        let newest = hinted.next().filter(|_| hinted.next().is_none());
         let own_order = self.own.claim.order;
         let Some(peer) = self.peers.get_mut(from) else { return };
         if let Some(newest) = newest {
-            peer.secret = peer.secret.max(newest as u8);
+            // It may have had a newer one, and have been set back: then it understands that one no more.
+            peer.secret = Some(newest as u8);
         }
         peer.holds = hello.holds;
         peer.leaf = hello.flags & Hello::LEAF != 0;

@@ -20,6 +20,20 @@ pub const GOSSIP_PORT: u16 = 1666;
 /// Everybody on an IPv6 link.
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const SECRET: &[u8] = b"one secret for all that is simulated";
+const NEXT_SECRET: &[u8] = b"another secret that all change over to";
+
+/// How far a node has gone from one secret to another, by its configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rotation {
+    /// It has the old one only.
+    Old,
+    /// It has the next one too.
+    NextToo,
+    /// The next one is its present one, and it still has the one before.
+    Swapped,
+    /// It has the new one only.
+    New,
+}
 
 /// The key of a node by its number. Keys are in no order, as real ones are.
 #[must_use]
@@ -81,6 +95,8 @@ pub struct Node<const PEERS: usize> {
     pub memory: Vec<StoredRecord>,
     /// Times the interface was read.
     pub readings: u64,
+    /// Which secrets it is configured with.
+    pub rotation: Rotation,
     /// Whether its daemon may use raw sockets.
     pub openers: bool,
     /// Whether its daemon looks for peers on its LAN.
@@ -110,6 +126,16 @@ pub(super) struct Underlay {
     pub(super) datagram: Vec<u8>,
 }
 
+fn set_secrets<const PEERS: usize>(mesh: &mut Mesh<PEERS>, rotation: Rotation) {
+    let [old, new] = [SECRET, NEXT_SECRET].map(SharedKey::derive);
+    match rotation {
+        Rotation::Old => mesh.set_secrets([old]),
+        Rotation::NextToo => mesh.set_secrets([old, new]),
+        Rotation::Swapped => mesh.set_secrets_after(old, new),
+        Rotation::New => mesh.set_secrets([new]),
+    }
+}
+
 impl<const PEERS: usize> Node<PEERS> {
     pub(super) fn new(
         setup: Setup,
@@ -128,6 +154,7 @@ impl<const PEERS: usize> Node<PEERS> {
             remembers: false,
             memory: Vec::new(),
             readings: 0,
+            rotation: Rotation::Old,
             openers: true,
             lan: false,
             link_local: None,
@@ -148,7 +175,7 @@ impl<const PEERS: usize> Node<PEERS> {
         self.runs += 1;
         self.rng = ChaCha8Rng::seed_from_u64(self.seed ^ (self.runs << 32));
         let mut mesh = Box::new(Mesh::new());
-        mesh.set_secrets([SharedKey::derive(SECRET)]);
+        set_secrets(&mut mesh, self.rotation);
         mesh.allow_openers(now, self.openers);
         for (number, endpoints) in &self.setup.peers {
             let key = key_of(*number);
@@ -217,6 +244,14 @@ impl<const PEERS: usize> Node<PEERS> {
         *known = endpoints.to_vec();
         if let Some(mesh) = &mut self.mesh {
             mesh.set_configured_endpoints(now, &key_of(of), endpoints);
+        }
+    }
+
+    /// Goes to another step of the change of secrets, for now and for the next start.
+    pub(super) fn rotate(&mut self, rotation: Rotation) {
+        self.rotation = rotation;
+        if let Some(mesh) = &mut self.mesh {
+            set_secrets(mesh, rotation);
         }
     }
 

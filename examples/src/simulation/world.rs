@@ -13,7 +13,7 @@ use embassy_time::{Duration, Instant};
 
 use super::{
     handshakes::Handshakes,
-    node::{Node, Setup, Underlay, Violation, key_of},
+    node::{Node, Rotation, Setup, Underlay, Violation, key_of},
 };
 use crate::virtual_internet::{Header, HostId, Internet};
 
@@ -160,6 +160,12 @@ impl<const PEERS: usize> World<PEERS> {
             self.nodes[node].set_configured_endpoints(self.now, of, endpoints);
             self.work(node);
         }
+    }
+
+    /// A node's configuration goes to another step of the change of secrets: it is reloaded, or read at the next start.
+    pub fn rotate(&mut self, node: usize, rotation: Rotation) {
+        self.nodes[node].rotate(rotation);
+        self.work(node);
     }
 
     /// A user on a node's machine sends an echo request to another node, through the tunnel.

@@ -3,7 +3,9 @@
 use core::time::Duration;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::Instant;
 
+use serde_json::Value;
 use wgautomesh_examples::mesh_box::{BoxError, Mesh, MeshConfig, WireGuardKind, build_daemon};
 
 /// Far above what a mesh needs; a test that waits for it has failed.
@@ -63,6 +65,39 @@ pub(crate) fn expect_all(mesh: &mut Mesh, what: &str) {
         panic!("{what}: {:?}", outcome.missing());
     }
     println!("{what}: {:.0?}", outcome.time_to_all().unwrap_or_default());
+}
+
+/// What a node's daemon says of itself.
+#[allow(dead_code, reason = "not every file of tests asks")]
+pub(crate) fn status(mesh: &mut Mesh, at: usize) -> Value {
+    let end = Instant::now() + LIMIT;
+    loop {
+        if let Some(status) = mesh.node(at).status(&daemon()).unwrap() {
+            return status;
+        }
+        // One that was started a moment ago does not listen yet.
+        assert!(Instant::now() < end, "no status: {:#?}", mesh.nodes()[at].log());
+    }
+}
+
+/// No more pings; none was lost between any two nodes. So many there were.
+#[allow(dead_code, reason = "not every file of tests pings")]
+pub(crate) fn expect_no_ping_lost(mesh: &mut Mesh) -> u32 {
+    let pings = mesh.stop_pings(LIMIT).unwrap();
+    let (mut lost, mut sent) = (0, 0);
+    for (from, row) in pings.iter().enumerate() {
+        for (to, pings) in row.iter().enumerate().filter(|(to, _)| *to != from) {
+            println!("{from} to {to}: {} of {} pings lost", pings.lost(), pings.sent);
+            assert!(pings.sent > 0);
+            (lost, sent) = (lost + pings.lost(), sent + pings.sent);
+        }
+    }
+    println!("all pairs: {lost} of {sent} pings lost");
+    if lost > 0 {
+        print_logs(mesh);
+        panic!("{lost} of {sent} pings lost");
+    }
+    sent
 }
 
 /// Debian's wireguard-go; loudly none where it is not installed.

@@ -11,9 +11,11 @@ let
   # In TOML nothing is null: what is not set is not there.
   given = lib.filterAttrs (_: value: value != null);
   settings = given cfg.settings // { peers = map given cfg.settings.peers; };
+  # Its credential is called as it is, so that the daemon reads that in its place, and a reload the file itself.
+  secretFile = toString cfg.gossipSecretFile;
   file = toml.generate "wgautomesh.toml" (
     settings
-    // { gossip_secret_file = "/run/credentials/wgautomesh.service/gossip_secret"; }
+    // { gossip_secret_file = secretFile; }
     // lib.optionalAttrs cfg.enablePersistence { persist_file = "/var/lib/wgautomesh/state"; }
   );
 
@@ -144,7 +146,8 @@ in
       unitConfig.ConditionPathExists = [ "" ];
       serviceConfig = {
         ExecStart = [ "" "${cfg.package}/bin/wgautomesh run ${file}" ];
-        LoadCredential = [ "" "gossip_secret:${cfg.gossipSecretFile}" ];
+        ExecReload = [ "" "+${cfg.package}/bin/wgautomesh reload ${file}" ];
+        LoadCredential = [ "" "${baseNameOf secretFile}:${secretFile}" ];
         SetCredential = [ "" ];
         # The libraries of the program.
         ExecPaths = [ "" builtins.storeDir ];

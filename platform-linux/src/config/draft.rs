@@ -6,9 +6,10 @@
 
 use super::report::{Fault, Located, Position, Report, quoted};
 use super::secret::{Secret, read_secret_file};
+use super::source::{FileKey, Files};
 use super::syntax::{Key, Syntax};
 use super::values::{InterfaceName, InterfacePattern, PeerName, StateCommit, short_key};
-use super::{Config, Endpoint, GOSSIP_PORT, LanConfig, Peer};
+use super::{Config, Endpoint, GOSSIP_PORT, LanConfig, OtherSecret, Peer};
 use core::net::{IpAddr, SocketAddr};
 use core::num::NonZeroU16;
 use std::path::PathBuf;
@@ -92,6 +93,8 @@ pub struct Draft {
     pub syntax: &'static dyn Syntax,
     /// Where the configuration begins: where a finding about something absent is put.
     pub at: Position,
+    /// Where the files that it names are read from.
+    pub files: Files,
     /// `interface`
     pub interface: Field<InterfaceName>,
     /// `gossip_port`
@@ -100,6 +103,10 @@ pub struct Draft {
     pub secret: Field<Secret>,
     /// `gossip_secret_file`
     pub secret_file: Field<PathBuf>,
+    /// `gossip_secret_next_file`
+    pub secret_next_file: Field<PathBuf>,
+    /// `gossip_secret_previous_file`
+    pub secret_previous_file: Field<PathBuf>,
     /// `persist_file`
     pub persist_file: Field<PathBuf>,
     /// `state_commit`; a front end for machines with little flash fills in a longer one where it is absent.
@@ -128,10 +135,13 @@ impl Draft {
         Self {
             syntax,
             at,
+            files: Files::Prepared,
             interface: Field::Absent,
             gossip_port: Field::Absent,
             secret: Field::Absent,
             secret_file: Field::Absent,
+            secret_next_file: Field::Absent,
+            secret_previous_file: Field::Absent,
             persist_file: Field::Absent,
             state_commit: Field::Absent,
             lan_discovery: Field::Absent,
@@ -151,6 +161,7 @@ impl Draft {
     pub fn finish(mut self, capacity: usize, report: &mut Report) -> Option<Config> {
         self.check_required(report);
         let secret = self.take_secret(report);
+        let other_secret = self.take_other_secret(secret.as_ref(), report);
         self.note_inactive(report);
         self.check_lan(report);
         #[cfg(feature = "admin")]
@@ -164,6 +175,7 @@ impl Draft {
             interface: self.interface.into_value()?,
             gossip_port: self.gossip_port.into_value().unwrap_or(GOSSIP_PORT),
             secret: secret?,
+            other_secret,
             persist_file: self.persist_file.into_value(),
             state_commit: self.state_commit.into_value().unwrap_or_default(),
             lan: self.lan_discovery.into_value().unwrap_or(false).then_some(LanConfig {
@@ -174,6 +186,8 @@ impl Draft {
             metrics_listen: self.metrics_listen.into_value(),
             peers_from_interface: self.peers_from_interface.into_value().unwrap_or(false),
             peers: self.peers.into_iter().map(finish_peer).collect::<Option<_>>()?,
+            #[cfg(feature = "admin")]
+            file: None,
         })
     }
 
@@ -203,19 +217,9 @@ impl Draft {
                 }
                 Some(value)
             }
-            (Field::Absent, Field::Given(Located { value: path, at })) => match read_secret_file(&path) {
-                Ok(read) => {
-                    let cautions = [read.exposed, read.secret.caution(true)];
-                    for caution in cautions.into_iter().flatten() {
-                        report.warn(at, secret_file, caution);
-                    }
-                    Some(read.secret)
-                }
-                Err(fault) => {
-                    report.error(at, secret_file, fault);
-                    None
-                }
-            },
+            (Field::Absent, Field::Given(path)) => {
+                self.read_secret(FileKey::Secret, Key::SecretFile, &path, report)
+            }
             (Field::Absent, Field::Absent) => {
                 let what = format!(
                     "neither {secret} nor {secret_file} is given: without a secret anyone could speak for this mesh"
@@ -229,6 +233,62 @@ impl Draft {
             }
             (Field::Refused, _) | (_, Field::Refused) => None,
         }
+    }
+
+    fn read_secret(
+        &self,
+        file: FileKey,
+        key: Key,
+        path: &Located<PathBuf>,
+        report: &mut Report,
+    ) -> Option<Secret> {
+        match read_secret_file(&self.files, file, &path.value) {
+            Ok(read) => {
+                let cautions = [read.exposed, read.secret.caution(true)];
+                for caution in cautions.into_iter().flatten() {
+                    report.warn(path.at, self.name(key), caution);
+                }
+                Some(read.secret)
+            }
+            Err(fault) => {
+                report.error(path.at, self.name(key), fault);
+                None
+            }
+        }
+    }
+
+    /// The secret that the mesh changes over to, or from.
+    fn take_other_secret(&mut self, present: Option<&Secret>, report: &mut Report) -> Option<OtherSecret> {
+        let next = core::mem::take(&mut self.secret_next_file).into_located();
+        let previous = core::mem::take(&mut self.secret_previous_file).into_located();
+        let (key, file, path) = match (next, previous) {
+            (Some(_), Some(previous)) => {
+                let what = format!(
+                    "is given beside {}: a mesh has two secrets at most",
+                    self.name(Key::SecretNextFile)
+                );
+                let fix = "first change over everywhere from the one to the other, then to the next";
+                report.error(previous.at, self.name(Key::SecretPreviousFile), Fault::new(what, fix));
+                return None;
+            }
+            (Some(next), None) => (Key::SecretNextFile, FileKey::SecretNext, next),
+            (None, Some(previous)) => (Key::SecretPreviousFile, FileKey::SecretPrevious, previous),
+            (None, None) => return None,
+        };
+        let other = self.read_secret(file, key, &path, report)?;
+        if let Some(present) = present
+            && !other.key().is_told_from(&present.key())
+        {
+            let what = if other.is(present) {
+                "holds the present secret"
+            } else {
+                "and the present secret cannot be told apart by one byte of their hashes, as it happens with one of 256"
+            };
+            let fix = "put there what `wgautomesh genkey` prints, the same on every node";
+            report.error(path.at, self.name(key), Fault::new(what, fix));
+            return None;
+        }
+        Some(if key == Key::SecretNextFile { OtherSecret::Next(other) } else { OtherSecret::Previous(other) })
     }
 
     /// What is accepted and does nothing in this version.

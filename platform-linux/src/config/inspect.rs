@@ -3,7 +3,7 @@
 use super::draft::{Draft, Field};
 use super::report::{Located, Report};
 use super::secret::Secret;
-use super::source::read_wiped;
+use super::source::{Files, read_wiped};
 use super::{Config, InterfaceName, toml};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ pub fn inspect(path: &Path, capacity: usize) -> Inspected {
         return seen;
     }
     let Inspected { report, unseen, interface, secret_file, persist_file, .. } = &mut seen;
-    let config = toml::read(path, capacity, report, |draft| {
+    let config = toml::read(path, capacity, Files::Prepared, report, |draft, _| {
         let given = |field: &Field<PathBuf>| field.given().map(|path| path.value.clone());
         *interface = draft.interface.given().map(|name| name.value.clone());
         *secret_file = given(&draft.secret_file);
@@ -47,6 +47,13 @@ pub fn inspect(path: &Path, capacity: usize) -> Inspected {
         *unseen = secret_file.as_deref().is_some_and(may_not_read) && draft.secret.is_absent();
         if *unseen {
             make_up_the_secret(draft);
+        }
+        for other in [&mut draft.secret_next_file, &mut draft.secret_previous_file] {
+            // Beside a secret that is made up nothing can be said of it either.
+            *unseen |= other.given().is_some_and(|path| may_not_read(&path.value));
+            if *unseen {
+                *other = Field::Absent;
+            }
         }
     });
     seen.config = config;

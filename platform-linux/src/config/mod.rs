@@ -13,6 +13,8 @@
 //! | `gossip_port` | 1666 | UDP port of the gossip inside the mesh, the same on every node |
 //! | `gossip_secret` | one of these two | the secret all nodes share |
 //! | `gossip_secret_file` | | a file that holds it; line ends at its end are not part of the secret |
+//! | `gossip_secret_next_file` | optional | a file with the secret that the mesh changes over to; new here |
+//! | `gossip_secret_previous_file` | optional | a file with the secret that it has changed over from; new here |
 //! | `persist_file` | optional | where to keep what was learned over a restart; without it nothing is kept |
 //! | `state_commit` | optional | seconds that are at least between two writes of it, 600 if not given; new here |
 //! | `lan_discovery` | optional | look for peers on the LAN |
@@ -31,6 +33,8 @@
 //! original ignores them. An entry with the node's own key is allowed: whoever lists every node lists itself; the
 //! configuration does not know that key, the daemon does.
 
+#[cfg(feature = "admin")]
+mod difference;
 mod draft;
 mod endpoint;
 #[cfg(all(feature = "admin", feature = "toml"))]
@@ -75,6 +79,8 @@ pub mod fuzzing {
     }
 }
 
+#[cfg(feature = "admin")]
+pub use difference::Difference;
 pub use draft::{Draft, Field, PeerDraft};
 pub use endpoint::Endpoint;
 #[cfg(all(feature = "admin", feature = "toml"))]
@@ -85,11 +91,13 @@ pub use sample::SAMPLE;
 #[cfg(feature = "toml")]
 pub(crate) use sample::filled;
 pub use secret::{Secret, SecretFile, exposure, read_secret_file};
-pub use source::{Lines, Source, decode, read_source, read_wiped};
+pub use source::{FileKey, Files, Lines, Source, decode, read_source, read_wiped};
 pub use suggest::{meant, nearest};
 pub use syntax::{Key, Syntax};
+#[cfg(all(test, feature = "toml"))]
+pub(crate) use toml::configuration;
 #[cfg(feature = "toml")]
-pub use toml::{interface_of, load};
+pub use toml::{files_of, interface_of, load, load_again};
 pub use values::{
     InterfaceName, InterfacePattern, PORT_FIX, PeerName, StateCommit, parse_listen, parse_mesh_address,
     parse_path, parse_port, parse_public_key, port_of, short_key,
@@ -108,6 +116,7 @@ pub struct Config {
     interface: InterfaceName,
     gossip_port: NonZeroU16,
     secret: Secret,
+    other_secret: Option<OtherSecret>,
     persist_file: Option<PathBuf>,
     state_commit: StateCommit,
     lan: Option<LanConfig>,
@@ -115,6 +124,9 @@ pub struct Config {
     metrics_listen: Option<SocketAddr>,
     peers_from_interface: bool,
     peers: Vec<Peer>,
+    /// What it was read from.
+    #[cfg(feature = "admin")]
+    file: Option<PathBuf>,
 }
 
 impl Config {
@@ -131,6 +143,11 @@ impl Config {
     /// The secret that all nodes share.
     pub fn secret(&self) -> &Secret {
         &self.secret
+    }
+
+    /// The secret that the mesh changes over to, or from.
+    pub fn other_secret(&self) -> Option<&OtherSecret> {
+        self.other_secret.as_ref()
     }
 
     /// Where to keep what was learned over a restart; nothing is kept where it is not given.
@@ -168,6 +185,20 @@ impl Config {
     pub fn peers(&self) -> &[Peer] {
         &self.peers
     }
+
+    /// The file that it was read from, where it can be read again.
+    #[cfg(feature = "admin")]
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+}
+
+/// A second secret, while a mesh changes over from one to another: both are accepted then.
+pub enum OtherSecret {
+    /// The one that comes: who has shown that he has it is sent it.
+    Next(Secret),
+    /// The one that goes: who has shown no other is still sent it.
+    Previous(Secret),
 }
 
 /// On which interfaces peers are looked for.

@@ -1,9 +1,10 @@
 //! The gossip secret: the one thing in a configuration that must never be shown.
 
 use super::report::{Fault, quoted_path};
-use super::source::{Source, read_wiped};
+use super::source::{FileKey, Files, Source};
 use std::io;
 use std::path::Path;
+use wgautomesh_core::SharedKey;
 use zeroize::Zeroizing;
 
 /// The secret that all nodes of a mesh share. Never empty; wiped from memory when dropped.
@@ -28,6 +29,16 @@ impl Secret {
         }
         // `into_boxed_str` may move the text and leave a copy behind; a fresh copy and a wiped original do not.
         Ok(Self(Zeroizing::new(Box::from(text.as_str()))))
+    }
+
+    /// The key that the gossip is sealed with.
+    pub fn key(&self) -> SharedKey {
+        SharedKey::derive(self.reveal().as_bytes())
+    }
+
+    /// Whether it is the same text.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.reveal() == other.reveal()
     }
 
     /// The secret, for deriving the key that seals the gossip.
@@ -72,8 +83,8 @@ pub struct SecretFile {
 ///
 /// # Errors
 /// When the file cannot be read, is not UTF-8, or holds no secret.
-pub fn read_secret_file(path: &Path) -> Result<SecretFile, Fault> {
-    let Source { bytes, mode } = read_wiped(path, LARGEST_FILE).map_err(|error| {
+pub fn read_secret_file(files: &Files, key: FileKey, path: &Path) -> Result<SecretFile, Fault> {
+    let Source { bytes, mode } = files.read(key, path, LARGEST_FILE).map_err(|error| {
         if error.kind() == io::ErrorKind::IsADirectory {
             let fix = "give the file in it that holds the secret";
             return Fault::new(format!("{} is a directory", quoted_path(path)), fix);
@@ -130,6 +141,12 @@ pub(super) fn why_unreadable(error: &io::Error) -> (String, &'static str) {
             ("permission denied".into(), "make it readable for the user that runs the daemon")
         }
         io::ErrorKind::IsADirectory => ("it is a directory".into(), "correct the path"),
+        #[cfg(feature = "admin")]
+        io::ErrorKind::StaleNetworkFileHandle => (
+            "the service manager has copied it for this daemon at the start, and does not copy it again"
+                .into(),
+            "use `systemctl reload`, or `wgautomesh reload FILE` as root",
+        ),
         _ => (plain(error), ""),
     }
 }

@@ -46,18 +46,82 @@ fn prepared(path: &Path, credentials: Option<&OsStr>) -> Option<PathBuf> {
 pub fn read_wiped(path: &Path, limit: u64) -> io::Result<Source> {
     let credential = prepared(path, env::var_os(CREDENTIALS_VARIABLE).as_deref());
     let file = File::open(credential.as_deref().unwrap_or(path))?;
+    let mut source = read_open(&file, limit)?;
+    if credential.is_some() {
+        source.mode &= !0o077;
+    }
+    Ok(source)
+}
+
+fn read_open(file: &File, limit: u64) -> io::Result<Source> {
     let metadata = file.metadata()?;
-    let mode = if credential.is_some() { metadata.mode() & !0o077 } else { metadata.mode() };
     // Room for all of it from the start: a growing vector would leave copies of a secret behind.
     let size = usize::try_from(metadata.len().min(limit)).unwrap_or(0);
     let mut bytes = Zeroizing::new(Vec::with_capacity(size.max(64 * 1024) + 1));
     file.take(limit + 1).read_to_end(&mut bytes)?;
-    Ok(Source { bytes, mode })
+    Ok(Source { bytes, mode: metadata.mode() })
+}
+
+/// Where the files of a configuration are read from.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub enum Files {
+    /// From the disk, as when the daemon starts: where the service manager has prepared a file, that.
+    #[default]
+    Prepared,
+    /// From the disk, later on: what the service manager has prepared is still that of the start, and refused.
+    #[cfg(feature = "admin")]
+    Again,
+    /// Somebody who may read them has opened those that are given here. The others are on the disk.
+    #[cfg(feature = "admin")]
+    Handed(Vec<(FileKey, File)>),
+}
+
+/// Which of the files of a configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKey {
+    /// The configuration itself.
+    Configuration,
+    /// That with the secret.
+    Secret,
+    /// That with the next secret.
+    SecretNext,
+    /// That with the secret of before.
+    SecretPrevious,
+}
+
+impl Files {
+    /// Reads one of them, as [`read_wiped`] does.
+    #[cfg_attr(not(feature = "admin"), expect(unused_variables, reason = "there is one way only"))]
+    pub(super) fn read(&self, key: FileKey, path: &Path, limit: u64) -> io::Result<Source> {
+        match self {
+            Self::Prepared => read_wiped(path, limit),
+            #[cfg(feature = "admin")]
+            Self::Again => match prepared(path, env::var_os(CREDENTIALS_VARIABLE).as_deref()) {
+                None => read_open(&File::open(path)?, limit),
+                Some(_) => Err(io::ErrorKind::StaleNetworkFileHandle.into()),
+            },
+            #[cfg(feature = "admin")]
+            Self::Handed(files) => match files.iter().find(|(of, _)| *of == key) {
+                // Waiting for what is no file could take for ever.
+                Some((_, file)) if !file.metadata()?.is_file() => {
+                    Err(io::Error::other("it is no regular file"))
+                }
+                Some((_, file)) => read_open(file, limit),
+                None => read_open(&File::open(path)?, limit),
+            },
+        }
+    }
 }
 
 /// Reads a configuration. `None` where it cannot be read or is too large, which is in `report` then.
 pub fn read_source(path: &Path, report: &mut Report) -> Option<Source> {
-    match read_wiped(path, LARGEST_FILE) {
+    read_source_from(&Files::Prepared, path, report)
+}
+
+/// As [`read_source`], from where it is said.
+pub(super) fn read_source_from(files: &Files, path: &Path, report: &mut Report) -> Option<Source> {
+    match files.read(FileKey::Configuration, path, LARGEST_FILE) {
         Ok(source) if source.bytes.len() as u64 > LARGEST_FILE => {
             let what = format!("is larger than {} MiB: this cannot be a configuration", LARGEST_FILE >> 20);
             report.add(Severity::Error, None, "", Fault::new(what, ""));

@@ -10,10 +10,16 @@
 pub enum Key {
     /// The WireGuard interface.
     Interface,
+    /// The UDP port of the gossip inside the mesh.
+    GossipPort,
     /// The secret itself.
     Secret,
     /// The file that holds it.
     SecretFile,
+    /// The file that holds the next secret.
+    SecretNextFile,
+    /// The file that holds the secret of before.
+    SecretPreviousFile,
     /// Where to keep what was learned.
     PersistFile,
     /// How often that is written at most.

@@ -159,10 +159,10 @@ fn a_configuration_holds_what_the_file_says() {
 }
 
 /// A file of its own for one test.
-struct Temporary(PathBuf);
+pub(super) struct Temporary(pub(super) PathBuf);
 
 impl Temporary {
-    fn new(name: &str, content: &[u8], mode: u32) -> Self {
+    pub(super) fn new(name: &str, content: &[u8], mode: u32) -> Self {
         let path = std::env::temp_dir().join(format!("wgautomesh-{name}-{}", std::process::id()));
         fs::write(&path, content).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
@@ -188,7 +188,7 @@ fn line_ends_at_the_end_of_a_secret_file_are_not_part_of_it() {
         ("0123\n4567\n89abcdef\n", "0123\n4567\n89abcdef"),
     ] {
         let file = Temporary::new("secret-ends", content.as_bytes(), 0o600);
-        let read = read_secret_file(&file.0).expect("a secret");
+        let read = read_secret_file(&Files::Prepared, FileKey::Secret, &file.0).expect("a secret");
         assert_eq!(read.secret.reveal(), secret, "{content:?}");
         assert_eq!(read.exposed, None);
     }
@@ -196,7 +196,8 @@ fn line_ends_at_the_end_of_a_secret_file_are_not_part_of_it() {
 
 #[test]
 fn a_file_of_endless_length_is_not_read_to_its_end() {
-    let fault = read_secret_file("/dev/zero".as_ref()).err().expect("too large");
+    let fault =
+        read_secret_file(&Files::Prepared, FileKey::Secret, "/dev/zero".as_ref()).err().expect("too large");
     assert!(fault.what.contains("larger than 64 KiB"), "{fault:?}");
     let report = load("/dev/zero".as_ref(), 16).err().expect("too large");
     assert_eq!(

@@ -8,7 +8,7 @@ use super::draft::{Draft, Field, PeerDraft};
 use super::endpoint::Endpoint;
 use super::report::{Fault, Located, Position, Report, Severity, quoted};
 use super::secret::{Secret, exposure};
-use super::source::{Lines, decode, read_source};
+use super::source::{FileKey, Files, Lines, decode, read_source, read_source_from};
 use super::suggest::meant;
 use super::syntax::{Key, Syntax};
 use super::values::{
@@ -18,6 +18,8 @@ use super::values::{
 use ::toml::Spanned;
 use ::toml::de::{DeArray, DeTable, DeValue};
 use core::num::NonZeroU16;
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -32,31 +34,74 @@ const MOST_SYNTAX_ERRORS: usize = 20;
 /// The report, with at least one error, when the daemon cannot start with this file.
 pub fn load(path: &Path, capacity: usize) -> Result<(Config, Report), Report> {
     let mut report = Report::new(path.to_string_lossy());
-    match read(path, capacity, &mut report, |_| {}) {
+    match read(path, capacity, Files::Prepared, &mut report, |_, _| ()) {
         Some(config) => Ok((config, report)),
         None => Err(report),
     }
 }
 
-/// As [`load`], with `change` made to what was read before it is judged.
+/// As [`load`], for a daemon that runs with `present`: what it cannot change to without a restart is an error too.
+///
+/// # Errors
+/// The report, with at least one error, when the daemon goes on as it is.
+pub fn load_again(
+    path: &Path,
+    capacity: usize,
+    files: Files,
+    present: &Config,
+) -> Result<(Config, Report), Report> {
+    let mut report = Report::new(path.to_string_lossy());
+    match read(path, capacity, files, &mut report, |draft, report| present.check_restart(draft, report)) {
+        Some(config) => Ok((config, report)),
+        None => Err(report),
+    }
+}
+
+/// As [`load`], from where it is said, and with `change` made to what was read before it is judged.
 pub(super) fn read(
     path: &Path,
     capacity: usize,
+    files: Files,
     report: &mut Report,
-    change: impl FnOnce(&mut Draft),
+    change: impl FnOnce(&mut Draft, &mut Report),
 ) -> Option<Config> {
-    let config = read_source(path, report).and_then(|file| {
+    let config = read_source_from(&files, path, report).and_then(|file| {
         let mut draft = parse(&file.bytes, report)?;
+        draft.files = files;
         if let Field::Given(Located { at, .. }) = draft.secret
             && let Some(exposed) = exposure(path, file.mode)
         {
             report.warn(at, "gossip_secret", exposed);
         }
-        change(&mut draft);
+        change(&mut draft, report);
         draft.finish(capacity, report)
     });
     report.sort();
-    config
+    config.map(|config| Config { file: Some(path.into()), ..config })
+}
+
+/// Opens a configuration and the files that it names, for a daemon that may not. Those that cannot be opened are left to
+/// the daemon, which says what is wrong with them; and so are relative paths, which are relative to where the daemon is.
+///
+/// # Errors
+/// When the configuration itself cannot be opened.
+pub fn files_of(path: &Path) -> io::Result<Vec<(FileKey, File)>> {
+    let configuration = File::open(path)?;
+    let mut unsaid = Report::new("");
+    let draft = read_source_from(&Files::Handed(Vec::new()), path, &mut unsaid)
+        .and_then(|source| parse(&source.bytes, &mut unsaid));
+    let named = draft.iter().flat_map(|draft| {
+        [
+            (FileKey::Secret, &draft.secret_file),
+            (FileKey::SecretNext, &draft.secret_next_file),
+            (FileKey::SecretPrevious, &draft.secret_previous_file),
+        ]
+    });
+    let opened = named.filter_map(|(key, path)| {
+        let path = path.given().map(|path| &path.value).filter(|path| path.is_absolute())?;
+        Some((key, File::open(path).ok()?))
+    });
+    Ok([(FileKey::Configuration, configuration)].into_iter().chain(opened).collect())
 }
 
 /// Only the interface a file names, whatever else is wrong with it: enough to find the daemon's control socket.
@@ -168,8 +213,11 @@ impl Syntax for Toml {
     fn name(&self, key: Key) -> &'static str {
         match key {
             Key::Interface => "interface",
+            Key::GossipPort => "gossip_port",
             Key::Secret => "gossip_secret",
             Key::SecretFile => "gossip_secret_file",
+            Key::SecretNextFile => "gossip_secret_next_file",
+            Key::SecretPreviousFile => "gossip_secret_previous_file",
             Key::PersistFile => "persist_file",
             Key::StateCommit => "state_commit",
             Key::LanDiscovery => "lan_discovery",
@@ -200,11 +248,13 @@ impl Syntax for Toml {
     }
 }
 
-pub(super) const TOP_KEYS: [&str; 14] = [
+pub(super) const TOP_KEYS: [&str; 16] = [
     "interface",
     "gossip_port",
     "gossip_secret",
     "gossip_secret_file",
+    "gossip_secret_next_file",
+    "gossip_secret_previous_file",
     "persist_file",
     "state_commit",
     "lan_discovery",
@@ -258,6 +308,12 @@ impl<'t> Walk<'_, 't> {
                 "gossip_port" => draft.gossip_port = self.port("gossip_port", value),
                 "gossip_secret" => draft.secret = self.secret(value),
                 "gossip_secret_file" => draft.secret_file = self.path("gossip_secret_file", value),
+                "gossip_secret_next_file" => {
+                    draft.secret_next_file = self.path("gossip_secret_next_file", value);
+                }
+                "gossip_secret_previous_file" => {
+                    draft.secret_previous_file = self.path("gossip_secret_previous_file", value);
+                }
                 "persist_file" => draft.persist_file = self.path("persist_file", value),
                 "state_commit" => draft.state_commit = self.state_commit(value),
                 "lan_discovery" => draft.lan_discovery = self.boolean("lan_discovery", value),
@@ -480,4 +536,12 @@ fn kind(value: &DeValue<'_>) -> &'static str {
         DeValue::Array(_) => "a list",
         DeValue::Table(_) => "a table",
     }
+}
+
+/// The configuration that a text is, for tests.
+#[cfg(test)]
+pub(crate) fn configuration(text: &str) -> Config {
+    let mut report = Report::new("test.toml");
+    let config = parse(text.as_bytes(), &mut report).and_then(|draft| draft.finish(32, &mut report));
+    config.unwrap_or_else(|| panic!("{:#?}", report.lines().collect::<Vec<_>>()))
 }

@@ -96,7 +96,14 @@ fn exchange(path: &Path, request: &Request, patience: Duration) -> io::Result<Ve
     let mut stream = UnixStream::connect(path)?;
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(patience))?;
-    stream.write_all(format!("{}\n", request.line()).as_bytes())?;
+    let line = format!("{}\n", request.line());
+    #[cfg(feature = "admin")]
+    let sent = super::reload::send(&stream, &line, request)?;
+    #[cfg(not(feature = "admin"))]
+    let sent = false;
+    if !sent {
+        stream.write_all(line.as_bytes())?;
+    }
     let mut answer = Vec::new();
     stream.take(LARGEST_ANSWER).read_to_end(&mut answer)?;
     Ok(answer)

@@ -19,6 +19,8 @@
 //! of it.
 
 mod client;
+#[cfg(feature = "admin")]
+mod reload;
 pub mod render;
 #[cfg(feature = "admin")]
 pub mod schema;
@@ -29,6 +31,8 @@ pub mod status;
 pub(crate) mod tests;
 
 pub use client::{FetchError, fetch, running};
+#[cfg(feature = "admin")]
+pub use reload::{Handover, Reloaded};
 pub use server::{BindError, Interest, MAX_CLIENTS, Server, Ticket};
 #[cfg(feature = "admin")]
 pub(crate) use server::{Flow, tell};
@@ -80,6 +84,10 @@ pub enum Request {
     Status,
     /// The status as a table for people: what [`render::table`] makes of it.
     Table,
+    /// Go by the configuration file as it is now: the one that the daemon was started with, or one whose files are handed
+    /// over. The answer is a [`Reloaded`].
+    #[cfg(feature = "admin")]
+    Reload(Option<Handover>),
     /// What Prometheus reads: the status, and more that is only counted.
     #[cfg(feature = "admin")]
     Metrics,
@@ -93,13 +101,17 @@ impl Request {
     #[cfg(not(feature = "admin"))]
     const KNOWN: &str = "\"status\" and \"table\"";
     #[cfg(feature = "admin")]
-    const KNOWN: &str = "\"status\", \"table\", \"metrics\" and \"map\"";
+    const KNOWN: &str = "\"status\", \"table\", \"reload\", \"metrics\" and \"map\"";
 
     /// The line that asks, without its end.
     pub fn line(&self) -> Cow<'static, str> {
         match self {
             Self::Status => "status".into(),
             Self::Table => "table".into(),
+            #[cfg(feature = "admin")]
+            Self::Reload(None) => "reload".into(),
+            #[cfg(feature = "admin")]
+            Self::Reload(Some(handover)) => format!("reload {}", handover.words()).into(),
             #[cfg(feature = "admin")]
             Self::Metrics => "metrics".into(),
             #[cfg(feature = "admin")]
@@ -114,6 +126,10 @@ impl Request {
             ("status", "") => Some(Self::Status),
             ("table", "") => Some(Self::Table),
             #[cfg(feature = "admin")]
+            ("reload", "") => Some(Self::Reload(None)),
+            #[cfg(feature = "admin")]
+            ("reload", handed) => Handover::parse(handed).map(|handover| Self::Reload(Some(handover))),
+            #[cfg(feature = "admin")]
             ("metrics", "") => Some(Self::Metrics),
             #[cfg(feature = "admin")]
             ("map", "") => Some(Self::Map),
@@ -127,7 +143,7 @@ impl Request {
             Self::Status => Some(status.to_json()),
             Self::Table => Some(for_people(render::table(status))),
             #[cfg(feature = "admin")]
-            Self::Metrics | Self::Map => None,
+            Self::Metrics | Self::Reload(_) | Self::Map => None,
         }
     }
 
@@ -139,7 +155,7 @@ impl Request {
             Self::Map => false,
             Self::Table => true,
             #[cfg(feature = "admin")]
-            Self::Metrics => true,
+            Self::Metrics | Self::Reload(_) => true,
         }
     }
 }

@@ -11,11 +11,14 @@
 //! alice     connected  203.0.113.9:51820   configured  12ms   1m12s
 //! ```
 
-use super::status::{Mapped, Nats, Node, Peer, PeerState, PortMapping, Status};
+use super::status::{Mapped, Nats, Node, Peer, PeerState, PortMapping, Rotation, Status};
 use core::fmt::Write as _;
 
 /// Names longer than this are cut; the JSON has them in full.
 const WIDEST_NAME: usize = 24;
+
+/// So many peers are named of those without the new secret; the JSON has them all.
+const NAMED: usize = 8;
 
 const HEADINGS: [&str; 6] = ["PEER", "STATE", "ENDPOINT", "FROM", "RTT", "HANDSHAKE"];
 
@@ -25,6 +28,9 @@ pub fn table(status: &Status) -> String {
     header(&mut out, &status.node);
     let connected = status.peers.iter().filter(|peer| peer.state.is_connected()).count();
     let _ = writeln!(out, "{connected} of {} connected", plural(status.peers.len(), "peer"));
+    if status.node.rotation.is_some() {
+        secrets(&mut out, status);
+    }
     if status.peers.is_empty() {
         return out;
     }
@@ -53,6 +59,23 @@ pub fn table(status: &Status) -> String {
         }
     }
     out
+}
+
+/// How far the mesh is with a new secret.
+fn secrets(out: &mut String, status: &Status) {
+    let has = |peer: &&Peer| peer.has_newest_secret == Some(true);
+    let connected = || status.peers.iter().filter(|peer| peer.state.is_connected());
+    let what = if status.node.rotation == Some(Rotation::Previous) { "present" } else { "next" };
+    let (shown, of) = (connected().filter(has).count(), plural(connected().count(), "connected peer"));
+    let _ = write!(out, "the {what} secret was shown by {shown} of {of}");
+    let missing: Vec<String> = status.peers.iter().filter(|peer| !has(peer)).map(label).collect();
+    if !missing.is_empty() {
+        let more = missing.len().saturating_sub(NAMED);
+        let named = missing.get(..missing.len() - more).unwrap_or_default().join(", ");
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let _ = write!(out, "; not by {named}{more}");
+    }
+    out.push('\n');
 }
 
 fn header(out: &mut String, node: &Node) {

@@ -116,6 +116,13 @@ pub const FIELDS: &[Field] = &[
     ),
     field("node.port_mapping.reason.id", Kind::String, "A stable word: refused, no-answer, ..."),
     field("node.port_mapping.reason.message", Kind::String, "The same for people."),
+    nullable(
+        "node.rotation",
+        Kind::String,
+        "while it has one secret only",
+        "How far it is with a new secret: next, while that is in gossip_secret_next_file; previous, when it is its own and the \
+         one before is in gossip_secret_previous_file.",
+    ),
     field(
         "peers",
         Kind::List,
@@ -181,6 +188,12 @@ pub const FIELDS: &[Field] = &[
     field("peers[].nat", Kind::Object, "What kind of NAT it says it is behind."),
     nullable("peers[].nat.ipv4", Kind::String, NAT_UNKNOWN, "As node.nat.ipv4."),
     nullable("peers[].nat.ipv6", Kind::String, NAT_UNKNOWN, "The same for IPv6."),
+    nullable(
+        "peers[].has_newest_secret",
+        Kind::Boolean,
+        "while this node has one secret only",
+        "Whether it has shown that it has the newer of the two.",
+    ),
     field(
         "counters",
         Kind::Object,
@@ -235,7 +248,7 @@ const NAT_UNKNOWN: &str = "where nothing is known, or there are no such addresse
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::status::{Mapped, PortMapping, Reason, Status};
+    use crate::control::status::{Mapped, PortMapping, Reason, Rotation, Status};
     use crate::control::tests::sample;
     use serde_json::Value;
     use std::collections::BTreeMap;
@@ -254,6 +267,8 @@ mod tests {
         status.peers[0].reason = reason;
         status.peers[0].lan_barred = Some("[fe80::9%3]:51820".parse().unwrap());
         status.peers[0].nat = status.node.nat.clone();
+        status.node.rotation = Some(Rotation::Next);
+        status.peers[0].has_newest_secret = Some(true);
         let counters = FIELDS.iter().filter_map(|field| field.path.strip_prefix("counters."));
         status.counters = counters.map(|name| (name.to_owned(), 1)).collect();
         status

@@ -20,7 +20,9 @@ use embassy_time::{Duration, Instant};
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::geteuid;
 use std::fs;
-use std::io::{self, ErrorKind, Read as _};
+use std::io::{self, ErrorKind, Read};
+#[cfg(feature = "admin")]
+use std::os::fd::OwnedFd;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -29,7 +31,7 @@ use std::path::{Path, PathBuf};
 /// Clients served at the same time; more wait in the kernel's queue. People and a monitor or two: four is plenty.
 pub const MAX_CLIENTS: usize = 4;
 
-/// The longest request, its line end included. The longest there is has seven bytes; arguments may come.
+/// The longest request, its line end included.
 const MAX_REQUEST: usize = 256;
 
 /// From being accepted to the last byte of the answer.
@@ -118,6 +120,9 @@ struct Client {
     stream: UnixStream,
     deadline: Instant,
     phase: Phase,
+    /// Files that came with the request.
+    #[cfg(feature = "admin")]
+    files: Vec<OwnedFd>,
 }
 
 #[derive(Debug)]
@@ -241,7 +246,13 @@ impl Server {
                 continue;
             }
             let phase = Phase::Asking { line: [0; MAX_REQUEST], len: 0 };
-            *place = Some(Client { stream, deadline: now.saturating_add(PATIENCE), phase });
+            *place = Some(Client {
+                stream,
+                deadline: now.saturating_add(PATIENCE),
+                phase,
+                #[cfg(feature = "admin")]
+                files: Vec::new(),
+            });
         }
     }
 }
@@ -261,8 +272,12 @@ pub(crate) type Flow = core::ops::ControlFlow<()>;
 impl Client {
     /// Goes on until it would have to wait; breaks when there is nothing left to do for this client.
     fn advance(&mut self, answer: &mut impl FnMut(Request) -> Result<String, Ticket>) -> Flow {
+        #[cfg(feature = "admin")]
+        let mut stream = WithFiles { stream: &self.stream, files: &mut self.files };
+        #[cfg(not(feature = "admin"))]
+        let mut stream = &self.stream;
         match &mut self.phase {
-            Phase::Asking { line, len } => match ask(&mut self.stream, line, len, answer)? {
+            Phase::Asking { line, len } => match ask(&mut stream, line, len, answer)? {
                 None => Flow::Continue(()),
                 Some(Ok(reply)) => self.begin(reply),
                 Some(Err(ticket)) => {
@@ -285,9 +300,44 @@ impl Client {
     }
 }
 
+/// What a client asks with.
+trait Asking: Read {
+    /// Gives a request what else has come with it.
+    fn complete(&mut self, request: Request) -> Request {
+        request
+    }
+}
+
+#[cfg(not(feature = "admin"))]
+impl Asking for &UnixStream {}
+
+/// A stream, and the files that have come by it.
+#[cfg(feature = "admin")]
+struct WithFiles<'c> {
+    stream: &'c UnixStream,
+    files: &'c mut Vec<OwnedFd>,
+}
+
+#[cfg(feature = "admin")]
+impl Read for WithFiles<'_> {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        super::reload::receive(self.stream, room, self.files)
+    }
+}
+
+#[cfg(feature = "admin")]
+impl Asking for WithFiles<'_> {
+    fn complete(&mut self, mut request: Request) -> Request {
+        if let Request::Reload(Some(handover)) = &mut request {
+            handover.take(core::mem::take(self.files));
+        }
+        request
+    }
+}
+
 /// Reads what has come of the request. Once the line is complete, the answer or the ticket for it.
 fn ask(
-    stream: &mut UnixStream,
+    stream: &mut impl Asking,
     line: &mut [u8; MAX_REQUEST],
     len: &mut usize,
     answer: &mut impl FnMut(Request) -> Result<String, Ticket>,
@@ -308,7 +358,7 @@ fn ask(
         if let Some(end) = so_far.iter().position(|&byte| byte == b'\n') {
             let text = so_far.get(..end).and_then(|text| core::str::from_utf8(text).ok());
             return Continue(Some(match text.and_then(Request::parse) {
-                Some(request) => answer(request),
+                Some(request) => answer(stream.complete(request)),
                 None => {
                     let message = format!("this version knows the requests {}", Request::KNOWN);
                     Ok(refusal("unknown-request", &message))

@@ -52,6 +52,23 @@ pub struct Node {
     /// The gateway's port mapping; `null` where none is wanted.
     #[serde(default)]
     pub port_mapping: Option<PortMapping>,
+    /// How far the mesh is with a new secret by this node's configuration; `null` where it has one secret only.
+    #[serde(default)]
+    pub rotation: Option<Rotation>,
+}
+
+/// How far a node is with a new secret, while it accepts two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Rotation {
+    /// The new one is the next one: `gossip_secret_next_file`.
+    Next,
+    /// The new one is its own, and it accepts the previous one too: `gossip_secret_previous_file`.
+    Previous,
+    /// Something this version does not know, from a newer daemon.
+    #[serde(other)]
+    Unknown,
 }
 
 /// What is in front of a node in each family of addresses, as a stable word: `open` (no NAT), `endpoint-independent`,
@@ -165,6 +182,9 @@ pub struct Peer {
     /// What the peer says is in front of it.
     #[serde(default)]
     pub nat: Nats,
+    /// While this node accepts two secrets: whether the peer has shown that it has the newer one.
+    #[serde(default)]
+    pub has_newest_secret: Option<bool>,
 }
 
 /// Why a peer is not connected, or there is no port mapping.

@@ -1,7 +1,7 @@
 //! Tests of the control socket: documents to the letter, and a server that nobody can stall.
 
 use super::render::table;
-use super::status::{Nats, Node, Peer, PeerState, Reason, SeenAt, Status};
+use super::status::{Nats, Node, Peer, PeerState, Reason, Rotation, SeenAt, Status};
 use super::{
     BindError, FetchError, Interest, MAX_CLIENTS, Request, Server, VERSION, default_directory, fetch, running,
 };
@@ -60,6 +60,7 @@ pub(crate) fn sample() -> Status {
         lan_barred: None,
         via: None,
         nat: Nats::default(),
+        has_newest_secret: None,
     };
     Status {
         version: VERSION,
@@ -75,6 +76,7 @@ pub(crate) fn sample() -> Status {
             openers: true,
             nat: Nats { ipv4: Some("endpoint-independent".into()), ipv6: Some("open".into()) },
             port_mapping: None,
+            rotation: None,
             seen_at: vec![
                 SeenAt { endpoint: "198.51.100.7:51820".parse().unwrap(), peers: 2 },
                 SeenAt { endpoint: "[2001:db8::7]:51820".parse().unwrap(), peers: 1 },
@@ -239,6 +241,42 @@ fn a_usual_table_fits_a_terminal() {
 }
 
 #[test]
+fn how_far_the_mesh_is_with_a_new_secret_is_shown() {
+    let mut status = sample();
+    assert!(!table(&status).contains("secret"));
+    status.node.rotation = Some(Rotation::Next);
+    for (peer, has) in status.peers.iter_mut().zip([true, false, false, false]) {
+        peer.has_newest_secret = Some(has);
+    }
+    let shown = table(&status);
+    let lines: Vec<&str> = shown.lines().skip(2).take(2).collect();
+    assert_eq!(
+        lines,
+        [
+            "2 of 4 peers connected",
+            "the next secret was shown by 1 of 2 connected peers; not by EtRoWBYC, bob, alice"
+        ]
+    );
+    for peer in &mut status.peers {
+        peer.has_newest_secret = Some(true);
+    }
+    status.node.rotation = Some(Rotation::Previous);
+    assert!(table(&status).contains("\nthe present secret was shown by 2 of 2 connected peers\n"));
+    let many: Vec<Peer> =
+        (0..20).map(|n| Peer { name: Some(format!("p{n:02}")), ..status.peers[1].clone() }).collect();
+    status.peers = many.into_iter().map(|peer| Peer { has_newest_secret: Some(false), ..peer }).collect();
+    assert!(
+        table(&status)
+            .contains(" 0 of 0 connected peers; not by p00, p01, p02, p03, p04, p05, p06, p07 and 12 more\n")
+    );
+    let json = status.to_json();
+    assert!(json.contains(r#""rotation":"previous""#) && json.contains(r#""has_newest_secret":false"#));
+    assert_eq!(serde_json::from_str::<Status>(&json).unwrap(), status);
+    let newer = json.replace(r#""rotation":"previous""#, r#""rotation":"beyond""#);
+    assert_eq!(serde_json::from_str::<Status>(&newer).unwrap().node.rotation, Some(Rotation::Unknown));
+}
+
+#[test]
 fn the_table_obeys_no_terminal_codes() {
     let mut status = sample();
     status.peers[0].name = Some("\u{1b}[2Jx\n".into());
@@ -259,14 +297,14 @@ fn the_json_to_the_letter() {
             r#"{"version":1,"node":{"version":"0.1.0","interface":"wg0","interface_up":true,"#,
             r#""key":"7Nm7pMmyS7Nts1MB+loyD8u84ODxHPTkDu+uqQR6yDk=","mesh_address":"10.14.0.1","gossip_port":1666,"#,
             r#""listen_port":51820,"uptime_s":11525,"openers":true,"nat":{"ipv4":"endpoint-independent","ipv6":"open"},"seen_at":["#,
-            r#"{"endpoint":"198.51.100.7:51820","peers":2},{"endpoint":"[2001:db8::7]:51820","peers":1}],"port_mapping":null},"peers":["#,
+            r#"{"endpoint":"198.51.100.7:51820","peers":2},{"endpoint":"[2001:db8::7]:51820","peers":1}],"port_mapping":null,"rotation":null},"peers":["#,
             r#"{"name":"dora","key":"lABn/axzD1jkFulX8c+K3B3CbKXORlIMDDoe8sQVxhs=","address":"10.14.0.2","#,
             r#""state":"connected","endpoint":"203.0.113.9:51820","endpoint_source":"configured","rtt_us":12345,"#,
-            r#""handshake_age_s":72,"rx_bytes":123456,"tx_bytes":7890,"reason":null,"lan_barred":null,"via":null,"nat":{"ipv4":null,"ipv6":null}},"#,
+            r#""handshake_age_s":72,"rx_bytes":123456,"tx_bytes":7890,"reason":null,"lan_barred":null,"via":null,"nat":{"ipv4":null,"ipv6":null},"has_newest_secret":null},"#,
             r#"{"name":null,"key":"EtRoWBYCdjqgXX0L+uWLg8KxNfIK8k9OTh30tL19bXU=","address":"10.14.0.3","#,
             r#""state":"waiting","endpoint":null,"endpoint_source":null,"rtt_us":null,"handshake_age_s":null,"#,
             r#""rx_bytes":0,"tx_bytes":0,"#,
-            r#""reason":{"id":"no-mediator","message":"no connected peer could introduce us"},"lan_barred":null,"via":null,"nat":{"ipv4":null,"ipv6":null}}],"#,
+            r#""reason":{"id":"no-mediator","message":"no connected peer could introduce us"},"lan_barred":null,"via":null,"nat":{"ipv4":null,"ipv6":null},"has_newest_secret":null}],"#,
             r#""counters":{"rx_bad":1,"rx_datagrams":42}}"#,
             "\n"
         )
@@ -371,7 +409,8 @@ fn asks_and_answers() {
         assert_eq!(for_people.unwrap(), table(&large));
         let known = Request::KNOWN.replace('"', "\\\"");
         let unknown = format!(
-            "{{\"version\":1,\"error\":{{\"id\":\"unknown-request\",\"message\":\"this version knows the requests {known}\"}}}}\n"
+            "{{\"version\":1,\"error\":{{\"id\":\"unknown-request\",\"message\":\"this version knows the requests \
+             {known}\"}}}}\n"
         );
         assert_eq!(other, unknown);
         assert_eq!(latin1, unknown);
@@ -650,4 +689,104 @@ fn the_sockets_are_where_the_system_has_such_things() {
     fs::create_dir(root.join("run")).unwrap();
     assert_eq!(default_directory(&root), root.join("run/wgautomesh"));
     fs::remove_dir_all(&root).unwrap();
+}
+
+#[cfg(feature = "admin")]
+mod handing_over {
+    use super::super::{Handover, Reloaded};
+    use super::*;
+    use crate::config::FileKey;
+    use std::fs::File;
+
+    /// What a daemon finds in the files that came with a request, and what the asking side is told.
+    fn said(request: &Request) -> Reloaded {
+        let directory = Directory::new();
+        let wg0 = name("wg0");
+        let mut server = Server::bind(&directory.0, &wg0).unwrap();
+        let answer = |request: &Request| {
+            let Request::Reload(handover) = request else { panic!("{request:?}") };
+            let Some(handover) = handover else {
+                return Reloaded { done: true, text: "nothing came\n".into() }.answer();
+            };
+            let Some(files) = handover.files().unwrap() else {
+                return Reloaded { done: false, text: "not all came\n".into() }.answer();
+            };
+            let mut text = format!("{}\n", handover.name().display());
+            for (key, mut file) in files {
+                text.push_str(&format!("{key:?}: "));
+                file.read_to_string(&mut text).unwrap();
+            }
+            Reloaded { done: true, text }.answer()
+        };
+        let done = AtomicBool::new(false);
+        let said = std::thread::scope(|scope| {
+            scope.spawn(|| serve(&mut server, answer, &done));
+            let _done = Done(&done);
+            fetch(&directory.0, &wg0, request, PATIENCE)
+        });
+        Reloaded::parse(&said.unwrap()).unwrap()
+    }
+
+    #[test]
+    fn files_come_with_a_request() {
+        let directory = Directory::new();
+        let file = |name: &str, text: &str| {
+            let path = directory.0.join(name);
+            fs::write(&path, text).unwrap();
+            File::open(path).unwrap()
+        };
+        let both = || {
+            vec![
+                (FileKey::Configuration, file("a.toml", "a = 1\n")),
+                (FileKey::Secret, file("a.secret", "hush\n")),
+            ]
+        };
+        let handed = |name: &str, files| Request::Reload(Some(Handover::new(Path::new(name), files)));
+        let done = |text: &str| Reloaded { done: true, text: text.into() };
+        assert_eq!(said(&Request::Reload(None)), done("nothing came\n"));
+        assert_eq!(
+            said(&handed("/etc/a b.toml", both())),
+            done("/etc/a b.toml\nConfiguration: a = 1\nSecret: hush\n")
+        );
+        let only = vec![(FileKey::Configuration, file("a.toml", "a = 1\n"))];
+        assert_eq!(said(&handed("a.toml", only)), done("a.toml\nConfiguration: a = 1\n"));
+        // A name that would not fit keeps its end, and ends no line.
+        let long = format!("/{}\u{fc}/x\ny.toml", "\u{e4}".repeat(500));
+        let shown = said(&handed(&long, both()));
+        let shown = shown.text.lines().next().unwrap();
+        assert!(shown.ends_with("\u{e4}\u{fc}/x?y.toml") && shown.len() <= 140, "{shown}");
+    }
+
+    #[test]
+    fn a_request_without_its_files_is_known_by_that() {
+        let directory = Directory::new();
+        let wg0 = name("wg0");
+        let mut server = Server::bind(&directory.0, &wg0).unwrap();
+        let mut asked = |line: &str| {
+            let mut client = UnixStream::connect(server.path()).unwrap();
+            client.write_all(line.as_bytes()).unwrap();
+            let mut found = None;
+            server.handle(Instant::from_secs(1), |request, _| {
+                let Request::Reload(Some(handover)) = request else { panic!("{request:?}") };
+                found = Some(handover.files().unwrap().is_some());
+                Some(String::new())
+            });
+            found
+        };
+        assert_eq!(asked("reload configuration /etc/a.toml\n"), Some(false));
+        // Not a request at all.
+        for line in ["reload x /etc/a.toml\n", "reload configuration\n", "reload configuration, a\n"] {
+            assert_eq!(asked(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn an_answer_is_read_back() {
+        for (done, text) in [(true, "wg0: reloaded\n"), (false, "a\n.b\n"), (false, "")] {
+            let reloaded = Reloaded { done, text: text.into() };
+            let answer = reloaded.answer();
+            assert_eq!(Reloaded::parse(answer.strip_suffix(".\n").unwrap()), Some(reloaded));
+        }
+        assert_eq!(Reloaded::parse("perhaps\n"), None);
+    }
 }

@@ -62,6 +62,7 @@ fn status() -> Status {
         lan_barred: None,
         via: None,
         nat: Nats::default(),
+        has_newest_secret: None,
     };
     Status {
         version: 1,
@@ -78,6 +79,7 @@ fn status() -> Status {
             nat: Nats::default(),
             seen_at: vec![SeenAt { endpoint: ([203, 0, 113, 1], 51820).into(), peers: 2 }],
             port_mapping: None,
+            rotation: None,
         },
         peers: vec![peer(2, Some("alice")), peer(3, None)],
         counters: BTreeMap::new(),

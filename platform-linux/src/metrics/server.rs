@@ -57,6 +57,8 @@ const CHUNK: usize = 2048;
 /// Calling `handle` without need is harmless.
 #[derive(Debug)]
 pub(crate) struct Server {
+    /// Where it is to listen.
+    address: Option<SocketAddr>,
     listening: Listening,
     clients: [Option<Client>; MAX_CLIENTS],
     allowance: Allowance,
@@ -69,7 +71,6 @@ enum Listening {
     At(TcpListener),
     /// It could not, and said why.
     Later {
-        address: SocketAddr,
         at: Instant,
         said: String,
     },
@@ -95,8 +96,27 @@ enum Phase {
 impl Server {
     /// Listens at an address, if at any.
     pub(crate) fn new(address: Option<SocketAddr>, now: Instant) -> Self {
-        let listening = address.map_or(Listening::Off, |address| Listening::try_at(address, now, None));
-        Self { listening, clients: [const { None }; MAX_CLIENTS], allowance: Allowance::full(now) }
+        let mut server = Self {
+            address: None,
+            listening: Listening::Off,
+            clients: [const { None }; MAX_CLIENTS],
+            allowance: Allowance::full(now),
+        };
+        server.listen_at(address, now);
+        server
+    }
+
+    /// Listens at another address, or at none any more. Who is being served is served to the end.
+    pub(crate) fn listen_at(&mut self, address: Option<SocketAddr>, now: Instant) {
+        if self.address == address {
+            return;
+        }
+        self.address = address;
+        // First, since the other may take in this one's port.
+        self.listening = Listening::Off;
+        if let Some(address) = address {
+            self.listening = Listening::try_at(address, now, None);
+        }
     }
 
     /// What to poll for. At most [`MAX_CLIENTS`] + 1.
@@ -127,10 +147,10 @@ impl Server {
     /// Accepts, reads, answers and lets go, as far as it goes without waiting. `metrics` makes the text; it is called at
     /// most [`MAX_CLIENTS`] times, and over time no more than once in an [`INTERVAL`].
     pub(crate) fn handle(&mut self, now: Instant, mut metrics: impl FnMut() -> String) {
-        if let Listening::Later { address, at, said } = &mut self.listening
+        if let (Listening::Later { at, said }, Some(address)) = (&mut self.listening, self.address)
             && *at <= now
         {
-            let (address, said) = (*address, core::mem::take(said));
+            let said = core::mem::take(said);
             self.listening = Listening::try_at(address, now, Some(said));
         }
         self.accept(now);
@@ -196,7 +216,7 @@ impl Listening {
         if said.as_ref() != Some(&line) {
             log::warn!("{line}; trying again each minute");
         }
-        Self::Later { address, at: now.saturating_add(RETRY), said: line }
+        Self::Later { at: now.saturating_add(RETRY), said: line }
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use wgautomesh_core::{AddPeerError, Instant, Mesh, PublicKey, StoredRecord};
+use wgautomesh_core::{AddPeerError, Instant, Mesh, PublicKey};
 
 use super::{memory::Memory, names::Names};
 use crate::{
@@ -66,11 +66,7 @@ impl Adopted {
                     if let Some(endpoint) = reading.endpoint {
                         mesh.set_configured_endpoints(now, &key, &[endpoint]);
                     }
-                    for record in memory.records() {
-                        if matches!(record, StoredRecord::Peer { key: of, .. } if *of == key) {
-                            mesh.handle_stored_record(now, record);
-                        }
-                    }
+                    memory.recall(now, mesh, &key);
                     names.add(key);
                     self.left.remove(&key);
                     self.adopted.insert(key);
@@ -83,6 +79,33 @@ impl Adopted {
         if seen < self.adopted.len() {
             self.drop_absent(now, mesh, names, snapshot);
         }
+    }
+
+    /// The configuration is another one now. Those who were adopted and are in it stay adopted until they are
+    /// [let go](Self::let_go).
+    #[cfg(feature = "admin")]
+    pub(super) fn reconfigure(&mut self, config: &Config) {
+        self.wanted = config.peers_from_interface();
+        self.configured = config.peers().iter().map(|peer| *peer.key()).collect();
+        self.left.clear();
+    }
+
+    /// Who is adopted and is not to be any more: everybody where nobody is to be.
+    #[cfg(feature = "admin")]
+    pub(super) fn unwanted(&self) -> Vec<PublicKey> {
+        self.adopted.iter().filter(|_| !self.wanted).copied().collect()
+    }
+
+    /// Who was adopted.
+    #[cfg(feature = "admin")]
+    pub(super) fn adopted(&self) -> impl Iterator<Item = &PublicKey> {
+        self.adopted.iter()
+    }
+
+    /// It is no adopted one any more, if it was.
+    #[cfg(feature = "admin")]
+    pub(super) fn let_go(&mut self, key: &PublicKey) {
+        self.adopted.remove(key);
     }
 
     fn leave(&mut self, key: PublicKey, why: core::fmt::Arguments<'_>, error: AddPeerError) {

@@ -43,6 +43,12 @@ use crate::{
     wireguard::{ReadError, Snapshot, WireGuard},
 };
 
+#[cfg(feature = "admin")]
+mod change;
+
+#[cfg(feature = "admin")]
+pub(super) use change::Fresh;
+
 /// Between two looks for an interface that is there and not usable yet: its userspace device has not made its socket, it
 /// has no key, the gossip port is taken. Doubled from the first to the last; an event of the link starts over.
 const FIRST_RETRY: Duration = Duration::from_millis(100);

@@ -10,7 +10,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use wgautomesh_core::{Duration, Instant, Mesh, StoredRecord};
+use wgautomesh_core::{Duration, Instant, Mesh, PublicKey, StoredRecord};
 
 use crate::{
     errands::spawn,
@@ -75,6 +75,22 @@ impl Memory {
     /// What was remembered from before the start.
     pub(super) fn records(&self) -> &[StoredRecord] {
         &self.records
+    }
+
+    /// Tells the engine what was remembered of a peer that it did not have then.
+    pub(super) fn recall<const PEERS: usize>(&self, now: Instant, mesh: &mut Mesh<PEERS>, key: &PublicKey) {
+        for record in &self.records {
+            if matches!(record, StoredRecord::Peer { key: of, .. } if of == key) {
+                mesh.handle_stored_record(now, record);
+            }
+        }
+    }
+
+    /// Writes no more often than this from now on.
+    #[cfg(feature = "admin")]
+    pub(super) fn set_interval(&mut self, now: Instant, interval: Duration) {
+        self.interval = interval;
+        self.not_before = self.not_before.min(now.saturating_add(interval));
     }
 
     /// Something is worth storing.

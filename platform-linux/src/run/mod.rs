@@ -11,6 +11,8 @@ mod daemon;
 mod map;
 mod memory;
 mod names;
+#[cfg(all(feature = "admin", feature = "toml"))]
+mod reload;
 mod report;
 mod signals;
 mod status;
@@ -30,12 +32,12 @@ use rustix::{
     io::Errno,
     process::{DumpableBehavior, set_dumpable_behavior},
 };
-use wgautomesh_core::{AddPeerError, Instant, Mesh, PublicKey, SharedKey};
+use wgautomesh_core::{AddPeerError, Instant, Mesh, PublicKey};
 
 use crate::{
     clock::{self, Alarm},
-    config::{Config, Endpoint, Peer},
-    control::{self, BindError, Interest, Server},
+    config::{Config, Endpoint, OtherSecret, Peer},
+    control::{self, BindError, Interest, Server, status::Rotation},
     metrics,
     net::{
         Tunnel,
@@ -104,6 +106,7 @@ struct Node {
     interface: String,
     gossip_port: u16,
     started: Instant,
+    rotation: Option<Rotation>,
 }
 
 /// Meshes the configured interface until SIGTERM or SIGINT.
@@ -159,11 +162,18 @@ pub fn run<const PEERS: usize>(config: &Config, mesh: &mut Mesh<PEERS>) -> Resul
             (lan.clone(), sockets)
         }),
     };
-    let node = Node { interface: interface.into(), gossip_port: config.gossip_port().get(), started: now };
+    let node = Node {
+        interface: interface.into(),
+        gossip_port: config.gossip_port().get(),
+        started: now,
+        rotation: rotation(config),
+    };
     let peers = config.peers().len();
     log::info!("wgautomesh {}: meshing {interface}, {peers} peers configured", env!("CARGO_PKG_VERSION"));
     let mut daemon = Daemon::new(mesh, node, Names::new(config), parts);
     daemon.start(clock::now())?;
+    #[cfg(all(feature = "admin", feature = "toml"))]
+    let mut reload = reload::Reload::new(config, PEERS);
     // An interface that is not there yet is waited for: nobody else has to.
     manager.ready(clock::now());
     loop {
@@ -176,6 +186,14 @@ pub fn run<const PEERS: usize>(config: &Config, mesh: &mut Mesh<PEERS>) -> Resul
         if signalled {
             match signals.next() {
                 Some(Wish::Stop) => break,
+                #[cfg(all(feature = "admin", feature = "toml"))]
+                Some(Wish::Reload) => {
+                    let now = clock::now();
+                    reload.reload(None, |difference, config, fresh| {
+                        daemon.change(now, difference, config, fresh);
+                    });
+                }
+                #[cfg(not(all(feature = "admin", feature = "toml")))]
                 Some(Wish::Reload) => {
                     log::warn!("SIGHUP: restart the daemon to have it read its configuration again")
                 }
@@ -193,7 +211,16 @@ pub fn run<const PEERS: usize>(config: &Config, mesh: &mut Mesh<PEERS>) -> Resul
                 server.settle(ticket, answer);
             }
             if asked || ready.alarm {
-                server.handle(now, |request, ticket| daemon.answer(now, &request, ticket));
+                server.handle(now, |request, ticket| {
+                    #[cfg(all(feature = "admin", feature = "toml"))]
+                    if let control::Request::Reload(handover) = &request {
+                        let reloaded = reload.reload(handover.as_ref(), |difference, config, fresh| {
+                            daemon.change(now, difference, config, fresh);
+                        });
+                        return Some(reloaded.answer());
+                    }
+                    daemon.answer(now, &request, ticket)
+                });
             }
         }
         if asked || ready.alarm {
@@ -212,13 +239,31 @@ fn configure<const PEERS: usize>(
     config: &Config,
     now: Instant,
 ) -> Result<(), RunError> {
-    mesh.set_secrets([SharedKey::derive(config.secret().reveal().as_bytes())]);
+    set_secrets(mesh, config);
     for peer in config.peers() {
         mesh.add_peer(now, *peer.key(), peer.address())
             .map_err(|error| RunError::Peer(*peer.key(), error))?;
         mesh.set_configured_endpoints(now, peer.key(), &addresses(peer));
     }
     Ok(())
+}
+
+/// The keys that the gossip is sealed with.
+fn set_secrets<const PEERS: usize>(mesh: &mut Mesh<PEERS>, config: &Config) {
+    let present = config.secret().key();
+    match config.other_secret() {
+        None => mesh.set_secrets([present]),
+        Some(OtherSecret::Next(next)) => mesh.set_secrets([present, next.key()]),
+        Some(OtherSecret::Previous(previous)) => mesh.set_secrets_after(previous.key(), present),
+    }
+}
+
+/// How far the change from one secret to another is by the configuration.
+fn rotation(config: &Config) -> Option<Rotation> {
+    config.other_secret().map(|other| match other {
+        OtherSecret::Next(_) => Rotation::Next,
+        OtherSecret::Previous(_) => Rotation::Previous,
+    })
 }
 
 /// The endpoints of a peer that need no look-up.
@@ -231,16 +276,18 @@ fn addresses(peer: &Peer) -> Vec<SocketAddr> {
 }
 
 fn names_to_resolve(config: &Config) -> impl Iterator<Item = resolve::Name> {
-    config.peers().iter().flat_map(|peer| {
-        peer.endpoints().iter().filter_map(|endpoint| match endpoint {
-            Endpoint::Name { host, port } => Some(resolve::Name {
-                peer: *peer.key(),
-                host: host.clone(),
-                port: port.get(),
-                beside: addresses(peer).into(),
-            }),
-            Endpoint::Address(_) => None,
-        })
+    config.peers().iter().flat_map(names_of)
+}
+
+fn names_of(peer: &Peer) -> impl Iterator<Item = resolve::Name> {
+    peer.endpoints().iter().filter_map(move |endpoint| match endpoint {
+        Endpoint::Name { host, port } => Some(resolve::Name {
+            peer: *peer.key(),
+            host: host.clone(),
+            port: port.get(),
+            beside: addresses(peer).into(),
+        }),
+        Endpoint::Address(_) => None,
     })
 }
 

@@ -21,6 +21,13 @@ impl Names {
         )
     }
 
+    /// The configuration is another one now; these others are in the mesh too.
+    #[cfg(feature = "admin")]
+    pub(super) fn rename<'k>(&mut self, config: &Config, others: impl Iterator<Item = &'k PublicKey>) {
+        *self = Self::new(config);
+        others.for_each(|key| self.add(*key));
+    }
+
     /// One peer with a name.
     #[cfg(test)]
     pub(super) fn one(key: PublicKey, name: &str) -> Self {

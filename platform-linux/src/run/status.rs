@@ -7,7 +7,7 @@ use wgautomesh_core::{Counters, Instant, LinkState, Mesh, NatClass, Nats, PeerSt
 use super::{Node, names::Names};
 use crate::control::{
     VERSION,
-    status::{self, PeerState, SeenAt, Status},
+    status::{self, PeerState, Rotation, SeenAt, Status},
 };
 
 pub(super) fn document<const PEERS: usize>(
@@ -19,7 +19,8 @@ pub(super) fn document<const PEERS: usize>(
     now: Instant,
 ) -> Status {
     let peers: BTreeMap<PublicKey, PeerStatus> = mesh.peers().map(|peer| (peer.key, peer)).collect();
-    let listed = names.iter().filter_map(|(key, name)| Some(peer(peers.get(key)?, name, names, now)));
+    let listed =
+        names.iter().filter_map(|(key, name)| Some(peer(peers.get(key)?, name, names, node.rotation, now)));
     let this = mesh.node();
     Status {
         version: VERSION,
@@ -40,13 +41,20 @@ pub(super) fn document<const PEERS: usize>(
                 .map(|seen| SeenAt { endpoint: seen.endpoint.into(), peers: seen.peers.into() })
                 .collect(),
             port_mapping,
+            rotation: node.rotation,
         },
         peers: listed.collect(),
         counters: counters(mesh.counters()),
     }
 }
 
-fn peer(peer: &PeerStatus, name: Option<&str>, names: &Names, now: Instant) -> status::Peer {
+fn peer(
+    peer: &PeerStatus,
+    name: Option<&str>,
+    names: &Names,
+    rotation: Option<Rotation>,
+    now: Instant,
+) -> status::Peer {
     status::Peer {
         name: name.map(Into::into),
         key: peer.key.to_string(),
@@ -64,6 +72,7 @@ fn peer(peer: &PeerStatus, name: Option<&str>, names: &Names, now: Instant) -> s
         lan_barred: peer.lan_barred.map(Into::into),
         via: peer.via.map(|key| names.short(&key)),
         nat: nats(peer.nats),
+        has_newest_secret: rotation.map(|_| peer.has_newest_secret),
     }
 }
 

@@ -40,6 +40,9 @@ use crate::{
     wireguard::{ReadError, Snapshot, WireGuard, fake::Fake},
 };
 
+#[cfg(all(feature = "admin", feature = "toml"))]
+mod change;
+
 const PEER: PublicKey = PublicKey::from_bytes([2; 32]);
 const PEER_ADDRESS: IpAddr = IpAddr::V4(core::net::Ipv4Addr::new(10, 9, 0, 2));
 
@@ -250,6 +253,10 @@ fn daemon<'m>(mesh: &'m mut Mesh<4>, world: &Shared) -> TestDaemon<'m> {
 }
 
 fn daemon_of<'m>(mesh: &'m mut Mesh<4>, world: &Shared, adopting: bool) -> TestDaemon<'m> {
+    built(mesh, world, Adopted::with(adopting, [PEER]), Names::default())
+}
+
+fn built<'m>(mesh: &'m mut Mesh<4>, world: &Shared, adopted: Adopted, names: Names) -> TestDaemon<'m> {
     let fd = eventfd(0, EventfdFlags::CLOEXEC).expect("eventfd");
     let look_up = |_: &str, _| Err(io::ErrorKind::Unsupported.into());
     let parts = Parts {
@@ -260,12 +267,12 @@ fn daemon_of<'m>(mesh: &'m mut Mesh<4>, world: &Shared, adopting: bool) -> TestD
         rng: Counter(0),
         resolver: Resolver::new(at(0), [], Arc::new(look_up)).expect("eventfd"),
         memory: Memory::none(),
-        adopted: Adopted::with(adopting, [PEER]),
+        adopted,
         mapper: None,
         lan: Some((LanConfig::default(), Box::new(world.clone()))),
     };
-    let node = Node { interface: "wg0".into(), gossip_port: 1666, started: at(0) };
-    Daemon::new(mesh, node, Names::default(), parts)
+    let node = Node { interface: "wg0".into(), gossip_port: 1666, started: at(0), rotation: None };
+    Daemon::new(mesh, node, names, parts)
 }
 
 fn interface(index: u32) -> Interface {
@@ -380,17 +387,15 @@ fn openers_are_heard_where_they_are_allowed() {
     }
 }
 
+fn eth0(up: bool) -> Link {
+    let addresses = vec![([192, 168, 1, 7].into(), 24)];
+    Link { index: 2, name: "eth0".into(), up, tunnel: false, addresses }
+}
+
 #[test]
 fn beacons_leave_on_the_lans_that_there_are() {
     let (world, mut mesh) = (Shared::default(), mesh());
     world.set_interface(Some(interface(5)));
-    let eth0 = |up| Link {
-        index: 2,
-        name: "eth0".into(),
-        up,
-        tunnel: false,
-        addresses: vec![([192, 168, 1, 7].into(), 24)],
-    };
     world.0.borrow_mut().links = vec![eth0(false)];
     let mut daemon = daemon(&mut mesh, &world);
     daemon.start(at(0)).expect("a start");
@@ -534,15 +539,17 @@ fn ends_with_the_peer_as_wireguard_needs_it() {
     assert_eq!(peer.config.endpoint, Some(([203, 0, 113, 2], 51820).into()));
 }
 
+/// A peer on the interface.
+fn peer(n: u8, allowed_ips: &[&str]) -> PeerInfo {
+    let mut peer = PeerInfo::from_public_key(Key([n; 32]));
+    peer.config.endpoint = Some(([203, 0, 113, n], 51820).into());
+    peer.config.allowed_ips = allowed_ips.iter().map(|ip| ip.parse().expect("a network")).collect();
+    peer
+}
+
 #[test]
 fn the_peers_of_the_interface_are_adopted_and_let_go() {
     let key = |n: u8| PublicKey::from_bytes([n; 32]);
-    let peer = |n: u8, allowed_ips: &[&str]| {
-        let mut peer = PeerInfo::from_public_key(Key([n; 32]));
-        peer.config.endpoint = Some(([203, 0, 113, n], 51820).into());
-        peer.config.allowed_ips = allowed_ips.iter().map(|ip| ip.parse().expect("a network")).collect();
-        peer
-    };
     let (world, mut mesh) = (Shared::default(), mesh());
     world.0.borrow_mut().wireguard.peers = vec![
         // Of the configuration, with another address there.

@@ -51,6 +51,7 @@ pub(crate) fn status(interface: &str) -> Status {
             openers: true,
             nat: Nats::default(),
             port_mapping: None,
+            rotation: None,
             seen_at: Vec::new(),
         },
         peers: Vec::new(),

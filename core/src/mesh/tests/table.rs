@@ -102,6 +102,50 @@ fn wireguard_loses_a_peer_only_where_we_added_it() {
     assert!(!removed(&theirs) && theirs.tunnel.contains_key(&key(1)));
 }
 
+/// What was done to it so that it would be reached is undone: it is its owner's again.
+#[test]
+fn a_peer_that_was_there_before_gets_back_what_it_had() {
+    let mut bench = Bench::<8>::new(0);
+    bench.tunnel = Bench::<8>::new(1).tunnel;
+    let theirs = ([203, 0, 113, 1], 9).into();
+    let had = |bench: &Bench<8>| {
+        let reading = bench.tunnel[&key(1)].reading;
+        (reading.endpoint, reading.keepalive)
+    };
+    let shown = bench.tunnel.get_mut(&key(1)).expect("it is there");
+    (shown.reading.endpoint, shown.reading.keepalive) = (Some(theirs), 15);
+    bench.mesh.add_peer(bench.now, key(1), mesh_address(1)).expect("room");
+    bench.mesh.set_configured_endpoints(bench.now, &key(1), &[theirs]);
+    bench.poll();
+    bench.advance(Duration::from_secs(10));
+    assert_ne!(had(&bench), (Some(theirs), 15), "it is kept from calling us");
+    bench.mesh.release_peer(&key(1));
+    bench.poll();
+    assert_eq!(had(&bench), (Some(theirs), 15));
+    assert!(bench.mesh.remove_peer(bench.now, &key(1)));
+    bench.advance(Duration::from_secs(60));
+    assert_eq!(had(&bench), (Some(theirs), 15));
+}
+
+/// A reading that still showed it would have it adopted by whoever takes the peers of the interface.
+#[test]
+fn a_removed_peer_has_left_before_the_next_reading() {
+    let mut bench = Bench::<8>::connected(1, []);
+    assert!(bench.mesh.remove_peer(bench.now, &key(1)));
+    bench.mesh.add_peer(bench.now, key(2), mesh_address(2)).expect("room");
+    let mut rng = crate::testing::Counting(0);
+    let mut buffer = [0; crate::limits::MAX_DATAGRAM];
+    let outputs = core::iter::from_fn(|| bench.mesh.poll(bench.now, &mut rng, &mut buffer));
+    let order: Vec<_> = outputs
+        .filter_map(|output| match output {
+            crate::Output::ReadInterface => Some("read"),
+            crate::Output::Peer { action: PeerAction::Remove, .. } => Some("remove"),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(order, ["remove", "read"]);
+}
+
 #[test]
 fn removals_that_wait_are_bounded() {
     let mut bench = Bench::<32>::new(0);

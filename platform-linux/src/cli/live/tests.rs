@@ -25,6 +25,7 @@ fn peer(name: &str, state: PeerState) -> Peer {
         lan_barred: None,
         via: None,
         nat: Nats::default(),
+        has_newest_secret: None,
     }
 }
 
@@ -43,6 +44,7 @@ fn status(peers: Vec<Peer>) -> Status {
             openers: true,
             nat: Nats { ipv4: Some("endpoint-independent".into()), ipv6: None },
             seen_at: vec![SeenAt { endpoint: ([198, 51, 100, 7], 51820).into(), peers: 2 }],
+            rotation: None,
             port_mapping: None,
         },
         peers,

@@ -10,6 +10,7 @@ pub(crate) enum Topic {
     Import,
     Genkey,
     Status,
+    Reload,
     Metrics,
     Doctor,
     Map,
@@ -25,6 +26,7 @@ impl Topic {
             Some("import") => Self::Import,
             Some("genkey") => Self::Genkey,
             Some("status") => Self::Status,
+            Some("reload") => Self::Reload,
             Some("metrics") => Self::Metrics,
             Some("doctor") => Self::Doctor,
             Some("map") => Self::Map,
@@ -43,6 +45,7 @@ pub(crate) fn text(topic: Topic) -> &'static str {
         Topic::Import => IMPORT,
         Topic::Genkey => GENKEY,
         Topic::Status => STATUS,
+        Topic::Reload => RELOAD,
         Topic::Metrics => METRICS,
         Topic::Doctor => DOCTOR,
         Topic::Map => MAP,
@@ -62,6 +65,7 @@ Usage:
   wgautomesh genkey            print a new gossip secret
   wgautomesh status            show the peers of a running wgautomesh
   wgautomesh map               show how all nodes reach each other
+  wgautomesh reload            have it go by its configuration as it is now
   wgautomesh metrics           print its metrics for Prometheus
   wgautomesh doctor [FILE]     check this machine for what FILE wants
   wgautomesh COMMAND --help    more about one command
@@ -91,7 +95,8 @@ Usage: wgautomesh run [FILE]
 
 FILE is /etc/wgautomesh.toml if none is given. It needs CAP_NET_ADMIN, or root.
 The interface may appear later and may come and go: it is never created here.
-Log lines go to standard error; WGAUTOMESH_LOG sets how many.
+Log lines go to standard error; WGAUTOMESH_LOG sets how many. SIGHUP has it read
+FILE again, as `wgautomesh reload` does.
 ";
 
 const CHECK: &str = "\
@@ -179,6 +184,33 @@ that the daemon runs as, may ask. A terminal gets colours, unless NO_COLOR is
 set.
 
 Exit status: 0 shown; 1 no wgautomesh answered.
+";
+
+const RELOAD: &str = "\
+Has a running wgautomesh go by its configuration as it is now.
+
+Usage: wgautomesh reload [--interface NAME | FILE]
+
+  -i, --interface NAME   the WireGuard interface that it meshes: it reads the
+                         file again that it was started with
+  FILE                   the configuration to go by, for the interface that it
+                         names; it is read here, and its secret file too
+
+Neither is needed where only one wgautomesh runs. Where systemd runs it, use
+`systemctl reload`: what it reads itself are copies from its start.
+
+The file is checked first. With an error in it nothing changes, and what is
+wrong is said. Else only what is different is done, and said; no other session
+is touched. Peers, endpoints, names, the secret, state_commit, LANs and the port
+mapping can change. Another interface, gossip_port, persist_file or
+metrics_listen needs a restart, which costs no session either, and is an error
+here.
+
+A peer that is not in the file any more leaves the mesh. It leaves WireGuard too
+if this wgautomesh has added it there since it was started. One that was there
+before stays, with its own keepalive: to be removed, if it is, by hand.
+
+Exit status: 0 it goes by the file; 1 nothing has changed.
 ";
 
 const METRICS: &str = "\

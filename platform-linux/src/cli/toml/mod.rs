@@ -7,6 +7,7 @@ mod import;
 mod init;
 mod map;
 mod metrics;
+mod reload;
 mod run;
 mod status;
 mod watch;
@@ -27,7 +28,8 @@ const DEFAULT_FILE: &str = "/etc/wgautomesh.toml";
 const START: &str = "wgautomesh run FILE";
 
 /// The words that are commands; any other first word is a file.
-const COMMANDS: &[&str] = &["run", "check", "init", "import", "genkey", "status", "doctor", "map", "metrics"];
+const COMMANDS: &[&str] =
+    &["run", "check", "init", "import", "genkey", "status", "reload", "doctor", "map", "metrics"];
 
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,6 +40,7 @@ enum Command {
     Import { file: PathBuf },
     Genkey,
     Status { whose: Whose, json: bool },
+    Reload { whose: Whose },
     Doctor { file: PathBuf, json: bool },
     Metrics { whose: Whose },
     Map { whose: Whose, form: map::Form },
@@ -86,6 +89,7 @@ pub fn main<const PEERS: usize>(mesh: &mut Mesh<PEERS>) -> ExitCode {
         Ok(Command::Import { file }) => import::import(&file),
         Ok(Command::Genkey) => genkey(),
         Ok(Command::Status { whose, json }) => status::status(&whose, json),
+        Ok(Command::Reload { whose }) => reload::reload(&whose),
         Ok(Command::Metrics { whose }) => metrics::metrics(&whose),
         Ok(Command::Map { whose, form }) => map::map(&whose, form),
         Ok(Command::Watch { whose }) => watch::watch(&whose),
@@ -112,7 +116,7 @@ fn parse(args: impl IntoIterator<Item = OsString, IntoIter: 'static>) -> Result<
             Short('h') | Long("help") => return Ok(Command::Help(help::Topic::of(command))),
             Short('V') | Long("version") => return Ok(Command::Version),
             Short('i') | Long("interface")
-                if matches!(command, Some("status" | "metrics" | "map" | "init")) =>
+                if matches!(command, Some("status" | "reload" | "metrics" | "map" | "init")) =>
             {
                 interface = Some(parser.value().map_err(usage)?)
             }
@@ -155,6 +159,7 @@ fn parse(args: impl IntoIterator<Item = OsString, IntoIter: 'static>) -> Result<
         Some("status") if watch && json => return Err(Usage("give either --watch or --json".into())),
         Some("status") if watch => Command::Watch { whose: whose(interface, file)? },
         Some("status") => Command::Status { whose: whose(interface, file)?, json },
+        Some("reload") => Command::Reload { whose: whose(interface, file)? },
         Some("metrics") => Command::Metrics { whose: whose(interface, file)? },
         Some("map") => Command::Map { whose: whose(interface, file)?, form: form.unwrap_or_default() },
         Some("doctor") => Command::Doctor { file: file_or_default(file), json },

@@ -47,6 +47,9 @@ fn reads_what_it_should() {
         ("map --dot --dot", Command::Map { whose: Whose::TheOnlyOne, form: Form::Dot }),
         ("map a.toml --json", Command::Map { whose: Whose::ConfiguredBy(file("a.toml")), form: Form::Json }),
         ("map -h", Command::Help(Topic::Map)),
+        ("reload", Command::Reload { whose: Whose::TheOnlyOne }),
+        ("reload -i wg0", Command::Reload { whose: interface() }),
+        ("reload a.toml", Command::Reload { whose: Whose::ConfiguredBy(file("a.toml")) }),
         ("metrics", Command::Metrics { whose: Whose::TheOnlyOne }),
         ("metrics -i wg0", Command::Metrics { whose: interface() }),
         ("metrics a.toml", Command::Metrics { whose: Whose::ConfiguredBy(file("a.toml")) }),
@@ -59,6 +62,7 @@ fn reads_what_it_should() {
         ("init --help", Command::Help(Topic::Init)),
         ("genkey --help", Command::Help(Topic::Genkey)),
         ("status --help", Command::Help(Topic::Status)),
+        ("reload --help", Command::Help(Topic::Reload)),
         ("metrics --help", Command::Help(Topic::Metrics)),
         ("doctor --help", Command::Help(Topic::Doctor)),
         ("--version", Command::Version),
@@ -99,6 +103,8 @@ fn says_what_makes_no_sense() {
         ("map --svg --dot", "give one of --dot, --svg and --json"),
         ("status --watch --json", "give either --watch or --json"),
         ("status --svg", "the option --svg does not go with this command"),
+        ("reload --interface wg0 a.toml", "give either --interface or a file, not both"),
+        ("reload --json", "the option --json does not go with this command"),
         ("status --json=yes", "unexpected argument for option '--json': \"yes\""),
     ] {
         assert_eq!(read(words), Err(complaint.to_owned()), "{words:?}");

@@ -30,7 +30,7 @@ fn mesh(count: u8) -> Mesh<8> {
 }
 
 fn node() -> Node {
-    Node { interface: "wg0".into(), gossip_port: 1666, started: at(0) }
+    Node { interface: "wg0".into(), gossip_port: 1666, started: at(0), rotation: None }
 }
 
 fn link(teller: u8, about: u8, state: LinkState) -> Event {
