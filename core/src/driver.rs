@@ -51,8 +51,8 @@ impl<S: UdpFullStack> Driver<S> {
         (0..RECEIVE_BUDGET).take_while(|_| stack.receive(&mut self.socket, &mut self.buffer).is_ok()).count()
     }
 
-    /// Hands what has come in to the engine, at most [`RECEIVE_BUDGET`] datagrams. Poll the engine afterwards. Returns
-    /// how many there were.
+    /// Hands what has come in to the engine, at most [`RECEIVE_BUDGET`] datagrams, and fewer where the engine has no room for
+    /// more answers of one kind before it is polled. Poll the engine afterwards. Returns how many there were.
     ///
     /// # Errors
     /// Those of the stack, an empty socket not among them.
@@ -68,6 +68,9 @@ impl<S: UdpFullStack> Driver<S> {
                     // A longer datagram than any of ours fills the buffer, and is counted as too long.
                     let datagram = self.buffer.get_mut(..len).unwrap_or_default();
                     mesh.handle_datagram(now, from.ip().to_canonical(), datagram);
+                    if mesh.is_to_be_polled() {
+                        return Ok(received + 1);
+                    }
                 }
                 Err(nb::Error::WouldBlock) => return Ok(received),
                 Err(nb::Error::Other(error)) => return Err(error),

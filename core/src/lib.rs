@@ -122,7 +122,7 @@
 //! # Features
 //!
 //! `log` (default) or `defmt` for log lines, neither for none, with both `log`; `nal` for the driver over
-//! `embedded_nal`.
+//! `embedded_nal`; `map` for asking peers for all their links.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -152,6 +152,8 @@ pub use addr::{Endpoint, Scope, scope};
 pub use embassy_time::{Duration, Instant};
 pub use input::{ActionError, AddPeerError, Interface, LanLink, PeerAction, PeerReading};
 pub use key::{KeyError, PublicKey};
+#[cfg(feature = "map")]
+pub use mesh::LinkTold;
 pub use mesh::{Answer, AskError, Mesh, OPENER_MAGIC};
 pub use output::{CandidateKind, Event, Output, Reason};
 pub use record::{NatClass, Nats};

@@ -46,6 +46,15 @@ pub const MAX_TELLS: usize = 4;
 /// Answers to our own questions that wait to be polled. When full, the oldest is forgotten. 96 B per mesh each.
 pub const MAX_ANSWERS: usize = 4;
 
+/// Links in one answer to a question for all of them: 13 B each at most, so that they fit in a datagram with all the rest. An
+/// answer for another node is kept until it is polled, and so is one for us: 12 B per mesh each.
+pub const MAX_LINKS_TOLD: usize = 64;
+
+/// Questions for all links that are answered or passed on in a second, from all peers, and as many answers that are passed on: an
+/// answer is up to eight times as long as its question. One who reaches fifty others through a single mediator gets all of their
+/// answers; a member that goes on asking gets 60 kB/s out of a node, and makes it send nothing to anybody who has not asked.
+pub(crate) const LINKS_PER_SECOND: u8 = 64;
+
 /// Set reconciliations under way. When full, the next digest comparison tries again. 16 B per mesh each.
 pub const MAX_RECONCILIATIONS: usize = 4;
 

@@ -24,7 +24,10 @@ mod emit;
 mod gossip;
 mod knock;
 mod lan;
+mod links;
 mod liveness;
+#[cfg(feature = "map")]
+mod map;
 mod mediate;
 mod memory;
 mod observers;
@@ -36,6 +39,9 @@ mod tell;
 
 use gossip::Gossip;
 use lan::Lan;
+use links::Links;
+#[cfg(feature = "map")]
+pub use map::LinkTold;
 use mediate::{Introduction, RecentPair};
 use observers::Observers;
 pub use openers::OPENER_MAGIC;
@@ -62,7 +68,8 @@ pub use tell::{Answer, AskError};
 /// - **Commands**: [`set_secrets`](Self::set_secrets), [`set_secrets_after`](Self::set_secrets_after),
 ///   [`add_peer`](Self::add_peer),
 ///   [`release_peer`](Self::release_peer), [`remove_peer`](Self::remove_peer),
-///   [`set_configured_endpoints`](Self::set_configured_endpoints), [`ask`](Self::ask), [`shutdown`](Self::shutdown).
+///   [`set_configured_endpoints`](Self::set_configured_endpoints), [`ask`](Self::ask), `ask_links` (feature `map`),
+///   [`shutdown`](Self::shutdown).
 /// - **What goes out**: [`poll`](Self::poll).
 ///
 /// After every input, call `poll` until it returns `None`; then sleep until `poll_timeout`, or until something comes
@@ -95,6 +102,7 @@ pub struct Mesh<const PEERS: usize> {
     tells: Deque<PendingTell, MAX_TELLS>,
     /// Answers to our questions, until they are polled.
     answers: Deque<Answer, MAX_ANSWERS>,
+    links: Links,
     news: News,
     /// Eighths of shots of the budget that were taken and are not refilled yet, and when that was last reckoned.
     shots: u32,
@@ -163,6 +171,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             lan: Lan::new(),
             tells: Deque::new(),
             answers: Deque::new(),
+            links: Links::new(),
             news: News {
                 interface_up: false,
                 interface_down: false,
@@ -490,6 +499,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 nats: peer.held.claim.as_ref().map(crate::record::Claim::nats).unwrap_or_default(),
                 sees_us_at: peer.sees_us_at.filter(|_| link.phase.is_live()),
                 lan_barred: self.lan.barred(place),
+                outside: peer.held.claim.as_ref().and_then(crate::record::Claim::outside),
+                mapped: peer.held.claim.as_ref().is_some_and(crate::record::Claim::is_mapped),
                 has_newest_secret: peer
                     .secret
                     .is_some_and(|shown| usize::from(shown) + 1 == self.secrets.len()),
@@ -689,6 +700,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         self.recent_pairs.retain(|pair| !pair.names(place));
         self.introductions.retain(|intro| !intro.names(place));
         self.tells.retain(|tell| tell.to != place);
+        self.links.forget(place);
         self.openers.forget_place(place);
         self.observers.forget(place);
         self.lan.forget(place);

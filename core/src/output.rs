@@ -7,6 +7,8 @@ use core::{
 
 use embassy_time::Duration;
 
+#[cfg(feature = "map")]
+use crate::LinkTold;
 use crate::{Answer, PeerAction, PublicKey};
 
 /// One thing for the caller to do. See [`crate::Mesh::poll`].
@@ -64,7 +66,7 @@ pub enum Output {
     Event(Event),
 }
 
-/// What a candidate endpoint is: who vouches for it.
+/// What a candidate endpoint is: who vouches for it. Its numbers are part of the wire format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u8)]
@@ -93,6 +95,24 @@ pub enum CandidateKind {
 }
 
 impl CandidateKind {
+    #[cfg(feature = "map")]
+    pub(crate) fn from_wire(byte: u8) -> Option<Self> {
+        [
+            Self::Configured,
+            Self::Global,
+            Self::Mapped,
+            Self::Mediated,
+            Self::Heard,
+            Self::Published,
+            Self::LastGood,
+            Self::Private,
+            Self::Roamed,
+            Self::Lan,
+        ]
+        .into_iter()
+        .find(|kind| *kind as u8 == byte)
+    }
+
     /// A stable, lower-case word for machine-readable output.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -340,4 +360,15 @@ pub enum Event {
     NoRandomness,
     /// A peer has answered a question asked with [`crate::Mesh::ask`].
     Answer(Answer),
+    /// A peer says how it stands with one of its own, after [`crate::Mesh::ask_links`].
+    #[cfg(feature = "map")]
+    Link(LinkTold),
+    /// A peer has answered [`crate::Mesh::ask_links`]: that was one part of its links.
+    #[cfg(feature = "map")]
+    LinksTold {
+        /// Who says so.
+        teller: PublicKey,
+        /// Where the next part begins; `None` after the last one.
+        next: Option<u16>,
+    },
 }

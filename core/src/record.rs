@@ -9,7 +9,7 @@ use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Endpoint,
+    Endpoint, Scope,
     limits::{MAX_INCARNATION_JUMP, MAX_RECORD_ENDPOINTS},
 };
 
@@ -221,6 +221,17 @@ impl Claim {
     /// The endpoints the subject says are of this origin.
     pub(crate) fn of(&self, origin: Origin) -> impl Iterator<Item = Endpoint> {
         self.endpoints.iter().filter(move |e| e.origin() == Some(origin)).map(|e| e.endpoint)
+    }
+
+    /// Where others find the subject: the first public endpoint, IPv4 before IPv6.
+    pub(crate) fn outside(&self) -> Option<Endpoint> {
+        let public = self.endpoints.iter().map(|e| e.endpoint).filter(|e| e.scope() == Scope::Public);
+        public.min_by_key(|e| !e.is_ipv4())
+    }
+
+    /// Whether the subject has a port mapping.
+    pub(crate) fn is_mapped(&self) -> bool {
+        self.of(Origin::Mapped).next().is_some()
     }
 
     /// Whether the subject has a port mapping that who published `other` can send to: one of a family that is in use there.

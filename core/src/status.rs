@@ -86,6 +86,10 @@ pub struct PeerStatus {
     pub sees_us_at: Option<Endpoint>,
     /// Where on a LAN of ours it was heard, and nothing came through: not tried at present.
     pub lan_barred: Option<Endpoint>,
+    /// Where others find it, as it says itself: the first of its public endpoints, IPv4 before IPv6.
+    pub outside: Option<Endpoint>,
+    /// Whether it says that a gateway lets in whatever is sent there.
+    pub mapped: bool,
     /// Whether it has shown that it has the newest of our secrets.
     pub has_newest_secret: bool,
 }

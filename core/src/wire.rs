@@ -24,6 +24,8 @@
 //! | 17 | LanChallenge | [`LanChallenge`], on a LAN only |
 //! | 18 | LanProof | [`LanProof`], in the tunnel only |
 //! | 19 | Padding | anything |
+//! | 20 | AskLinks | [`AskLinks`] |
+//! | 21 | TellLinks | any number of [`LinkEntry`] after [`LinksHead`] |
 
 use core::net::IpAddr;
 
@@ -56,6 +58,8 @@ pub(crate) enum Kind {
     LanChallenge = 17,
     LanProof = 18,
     Padding = 19,
+    AskLinks = 20,
+    TellLinks = 21,
 }
 
 impl Kind {
@@ -80,6 +84,8 @@ impl Kind {
             17 => Self::LanChallenge,
             18 => Self::LanProof,
             19 => Self::Padding,
+            20 => Self::AskLinks,
+            21 => Self::TellLinks,
             _ => return None,
         })
     }
@@ -263,6 +269,45 @@ pub(crate) struct Tell {
     pub(crate) endpoint: Option<Endpoint>,
     /// How long it has been so, in seconds.
     pub(crate) since_s: u32,
+}
+
+/// "How do you stand with everybody?" A mediator passes it on to whom it is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AskLinks {
+    /// Comes back in the answer.
+    pub(crate) token: [u8; 4],
+    /// Who wants to know.
+    pub(crate) asker: PublicKey,
+    /// Who is asked.
+    pub(crate) to: PublicKey,
+    /// Where to begin: 0, or what the part before said.
+    pub(crate) from: u16,
+}
+
+/// The begin of an answer to an [`AskLinks`], which is one datagram. A mediator passes it on to whom it is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LinksHead {
+    /// From the question.
+    pub(crate) token: [u8; 4],
+    /// Who asked.
+    pub(crate) asker: PublicKey,
+    /// Who answers.
+    pub(crate) teller: PublicKey,
+    /// Where the next part begins; 0 after the last one.
+    pub(crate) next: u16,
+}
+
+/// How the teller stands with one of its peers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LinkEntry {
+    /// The first eight bytes of the peer's key.
+    pub(crate) id: [u8; 8],
+    /// A [`crate::LinkState`] as its number.
+    pub(crate) state: u8,
+    /// While connected a [`crate::CandidateKind`] as its number; else a [`crate::Reason`] as its number plus one, or 0 for none.
+    pub(crate) how: u8,
+    /// The round trip in tenths of a millisecond, or 0 where it is not known.
+    pub(crate) rtt: u16,
 }
 
 /// "Here I am, on this path." From WireGuard's port to WireGuard's port, outside of any tunnel.

@@ -12,6 +12,8 @@ pub mod doctor;
 mod errands;
 pub mod import;
 pub mod log;
+#[cfg(feature = "admin")]
+pub mod map;
 #[cfg_attr(not(feature = "admin"), path = "metrics/absent.rs")]
 mod metrics;
 pub mod net;

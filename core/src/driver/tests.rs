@@ -126,6 +126,37 @@ fn takes_a_bounded_number_at_a_time() {
     assert_eq!(counters.dropped_secret, RECEIVE_BUDGET as u32 + 5);
 }
 
+/// What has room for few is polled before more of it is taken.
+#[test]
+fn takes_no_more_questions_than_the_engine_keeps() {
+    use crate::wire::{AskLinks, Kind, Writer};
+    let now = Instant::from_secs(1);
+    let mut stack = Stack::default();
+    let mut mesh = mesh(now);
+    let mut driver = Driver::bind(&mut stack, GOSSIP).expect("free");
+    while driver.poll(&mut stack, &mut mesh, now, &mut Counting(0)).is_some() {}
+    stack.sent.clear();
+    let question = || {
+        let [asker, to] = [2, 1].map(|n| PublicKey::from_bytes([n; 32]));
+        let mut buffer = [0; MAX_DATAGRAM];
+        let mut writer = Writer::new(&mut buffer[crate::seal::HEADER..]);
+        assert!(writer.frame(Kind::AskLinks, &AskLinks { token: [1; 4], asker, to, from: 0 }));
+        let len = writer.len();
+        let sealed = crate::seal::seal(&SharedKey::derive(b"secret"), &mut buffer, len, &mut Counting(0));
+        Ok(buffer[..sealed.expect("it fits")].to_vec())
+    };
+    stack.incoming = (0..10).map(|_| question()).collect();
+    let mut taken = Vec::new();
+    while !stack.incoming.is_empty() {
+        taken.push(driver.receive(&mut stack, &mut mesh, now).expect("it works"));
+        while driver.poll(&mut stack, &mut mesh, now, &mut Counting(0)).is_some() {}
+    }
+    assert_eq!(taken, [crate::limits::MAX_TELLS, crate::limits::MAX_TELLS, 2]);
+    // The first answer goes out with what else there is to say to a peer that was heard.
+    let answers = stack.sent.iter().filter(|(to, len)| *to == SocketAddr::new(PEER, GOSSIP) && *len > 100);
+    assert!(answers.count() >= 10, "{:?}", stack.sent);
+}
+
 #[test]
 fn a_datagram_that_is_too_long_is_not_cut_to_fit() {
     let now = Instant::from_secs(1);

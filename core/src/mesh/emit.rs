@@ -118,7 +118,10 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 return Some(Event::Dropped { packets });
             }
         }
-        self.answers.pop_front().map(Event::Answer)
+        let answer = self.answers.pop_front().map(Event::Answer);
+        #[cfg(feature = "map")]
+        let answer = answer.or_else(|| self.next_link());
+        answer
     }
 
     fn poll_peer<R: TryCryptoRng>(
@@ -456,7 +459,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 .or_else(|| self.write_refusal(&mut writer))
                 .or_else(|| self.write_lan_proof(&mut writer))
                 .or_else(|| self.write_summaries(&mut writer))
-                .or_else(|| self.write_tell(&mut writer))?;
+                .or_else(|| self.write_tell(&mut writer))
+                .or_else(|| self.write_told(&mut writer))?;
             let len = writer.len();
             let muted = self.peers.get(to).is_none_or(|p| now < p.link.muted_until);
             if len > 0
@@ -570,6 +574,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let _ = match &pending.what {
             tell::Matter::Question(ask) => writer.frame(Kind::Ask, ask),
             tell::Matter::Answer(tell) => writer.frame(Kind::Tell, tell),
+            tell::Matter::Links(ask) => self.write_links(ask, writer),
         };
         Some(pending.to)
     }

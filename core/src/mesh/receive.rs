@@ -102,6 +102,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 Kind::IntroNack => self.handle_intro_nack(now, from, &wire::decode(body)?),
                 Kind::Ask => self.handle_ask(now, from, &wire::decode(body)?),
                 Kind::Tell => self.handle_tell(from, &wire::decode(body)?),
+                Kind::AskLinks => self.handle_ask_links(now, from, &wire::decode(body)?),
+                Kind::TellLinks => self.handle_tell_links(now, from, body)?,
                 Kind::Bye => bye = true,
                 Kind::Observe => self.handle_observe(now, from, &wire::decode(body)?),
                 Kind::Observed => self.handle_observed(now, from, &wire::decode(body)?),

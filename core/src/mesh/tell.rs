@@ -5,9 +5,9 @@ use embassy_time::Instant;
 use super::{Mesh, link_state};
 use crate::{
     Endpoint, PublicKey, Reason,
-    peer::Place,
+    peer::{Peer, Place},
     status::LinkState,
-    wire::{Ask, Tell},
+    wire::{Ask, AskLinks, Tell},
 };
 
 /// A question or an answer that is to go out.
@@ -19,6 +19,8 @@ pub(super) struct PendingTell {
 pub(super) enum Matter {
     Question(Ask),
     Answer(Tell),
+    /// A question for all links: for us, or to be passed on.
+    Links(AskLinks),
 }
 
 /// Why a question cannot be asked.
@@ -74,21 +76,20 @@ impl<const PEERS: usize> Mesh<PEERS> {
     pub fn ask(&mut self, peer: &PublicKey, about: &PublicKey) -> Result<u32, AskError> {
         let place = self.peers.find(peer).ok_or(AskError::UnknownPeer)?;
         let asker = self.own_key().ok_or(AskError::NotConnected)?;
-        let direct = self.peers.get(place).is_some_and(|p| p.is_live());
-        let through = if direct {
-            Some(place)
-        } else {
-            let known = self.peers.get(place).map(|p| p.held.mediator);
-            known
-                .filter(|m| self.peers.get(*m).is_some_and(|p| p.is_live()))
-                .or_else(|| self.peers.iter().find(|(_, p)| p.is_live()).map(|(place, _)| place))
-        };
-        let to = through.ok_or(AskError::NotConnected)?;
+        let to = self.way_to(place).ok_or(AskError::NotConnected)?;
         let question = (self.roll(u64::from(u32::MAX)) as u32).max(1);
         let ask = Ask { token: question.to_le_bytes(), asker, to: *peer, about: *about };
         self.tells.push_back(PendingTell { to, what: Matter::Question(ask) }).map_err(|_| AskError::Busy)?;
         self.busy = true;
         Ok(question)
+    }
+
+    /// Whom a question to a peer is given: the peer itself, or who could pass it on.
+    pub(super) fn way_to(&self, place: Place) -> Option<Place> {
+        let is_live = |place: &Place| self.peers.get(*place).is_some_and(Peer::is_live);
+        let known = self.peers.get(place).map(|p| p.held.mediator);
+        let anybody = || self.peers.iter().find(|(_, p)| p.is_live()).map(|(place, _)| place);
+        Some(place).filter(is_live).or_else(|| known.filter(is_live)).or_else(anybody)
     }
 
     pub(super) fn handle_ask(&mut self, now: Instant, from: Place, ask: &Ask) {

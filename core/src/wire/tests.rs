@@ -239,9 +239,55 @@ fn golden_questions() {
 }
 
 #[test]
+fn golden_links() {
+    let ask = AskLinks { token: [1, 0, 0, 0], asker: key(1), to: key(2), from: 64 };
+    golden(Kind::AskLinks, &ask, "14 4500 01000000 K1 K2 40");
+    let head = LinksHead { token: [1, 0, 0, 0], asker: key(1), teller: key(2), next: 128 };
+    let on_lan = LinkEntry {
+        id: key(1).short().to_be_bytes(),
+        state: crate::LinkState::Connected as u8,
+        how: crate::CandidateKind::Lan as u8,
+        rtt: 300,
+    };
+    let waiting = LinkEntry {
+        id: key(3).short().to_be_bytes(),
+        state: crate::LinkState::Waiting as u8,
+        how: crate::Reason::NoMediator as u8 + 1,
+        rtt: 0,
+    };
+    let mut buffer = [0; 128];
+    let mut writer = Writer::new(&mut buffer);
+    assert!(writer.begin(Kind::TellLinks) && writer.append(&head));
+    assert!(writer.append(&on_lan) && writer.append(&waiting));
+    writer.end(0);
+    let len = writer.len();
+    let expected = std::format!(
+        "15 5d00 01000000 {KEY_1} {} 8001  0101010101010101 02 09 ac02  0303030303030303 00 03 00",
+        "02".repeat(32)
+    );
+    assert_eq!(hex(&buffer[..len]), expected.replace(' ', ""));
+    let mut body = &buffer[3..len];
+    assert_eq!(take::<LinksHead>(&mut body), Some(Ok(head)));
+    assert_eq!(take::<LinkEntry>(&mut body), Some(Ok(on_lan)));
+    assert_eq!(take::<LinkEntry>(&mut body), Some(Ok(waiting)));
+    assert_eq!(take::<LinkEntry>(&mut body), None);
+}
+
+/// The longest answer fits with whatever else must be in the datagram.
+#[test]
+fn a_part_of_all_links_fits() {
+    let mut buffer = [0; crate::limits::MAX_DATAGRAM - crate::seal::HEADER];
+    let mut writer = Writer::new(&mut buffer);
+    let head = LinksHead { token: [255; 4], asker: key(255), teller: key(255), next: u16::MAX };
+    let entry = LinkEntry { id: [255; 8], state: 255, how: 255, rtt: u16::MAX };
+    assert!(writer.begin(Kind::TellLinks) && writer.append(&head));
+    assert!((0..crate::limits::MAX_LINKS_TOLD).all(|_| writer.append(&entry)));
+}
+
+#[test]
 fn every_type_has_its_number_and_no_other_is_known() {
     let known = (0..=u8::MAX).filter_map(|byte| Kind::from_byte(byte).map(|kind| (byte, kind as u8)));
-    assert!(known.eq((1..=19).map(|byte| (byte, byte))));
+    assert!(known.eq((1..=21).map(|byte| (byte, byte))));
 }
 
 #[test]
@@ -265,7 +311,7 @@ fn roles_of_later_versions_are_unknown() {
 /// Nodes of different versions read each other's numbers.
 #[test]
 fn states_and_reasons_have_their_numbers_for_good() {
-    use crate::{LinkState, Reason};
+    use crate::{CandidateKind, LinkState, Reason};
     let states = [
         LinkState::Waiting,
         LinkState::Connecting,
@@ -301,6 +347,25 @@ fn states_and_reasons_have_their_numbers_for_good() {
         assert_eq!((reason as u8, Reason::from_wire(number)), (number, Some(reason)));
     }
     assert!((18..=u8::MAX).all(|number| Reason::from_wire(number).is_none()));
+    let kinds = [
+        CandidateKind::Configured,
+        CandidateKind::Global,
+        CandidateKind::Mapped,
+        CandidateKind::Mediated,
+        CandidateKind::Heard,
+        CandidateKind::Published,
+        CandidateKind::LastGood,
+        CandidateKind::Private,
+        CandidateKind::Roamed,
+        CandidateKind::Lan,
+    ];
+    for (number, kind) in (0..).zip(kinds) {
+        assert_eq!(kind as u8, number);
+        #[cfg(feature = "map")]
+        assert_eq!(CandidateKind::from_wire(number), Some(kind));
+    }
+    #[cfg(feature = "map")]
+    assert!((10..=u8::MAX).all(|number| CandidateKind::from_wire(number).is_none()));
     let classes = [
         NatClass::Unknown,
         NatClass::Open,
@@ -434,6 +499,9 @@ proptest! {
         same(&LanProof { token: echo, address })?;
         same(&Ask { token, asker: a, to: b, about: c })?;
         same(&Tell { token, asker: a, teller: b, about: c, state: x, reason: y, endpoint: seen, since_s })?;
+        same(&AskLinks { token, asker: a, to: b, from: age })?;
+        same(&LinksHead { token, asker: b, teller: c, next: wait_ms })?;
+        same(&LinkEntry { id, state: x, how: y, rtt: rtt_ms })?;
     }
 
     #[test]
@@ -462,6 +530,7 @@ proptest! {
             rest -= 1;
             let Ok((_, mut body)) = frame else { continue };
             let _ = (decode::<Hello>(body), decode::<Intro>(body), decode::<Ask>(body), decode::<Tell>(body));
+            let _ = (decode::<AskLinks>(body), decode::<LinksHead>(body), decode::<LinkEntry>(body));
             let mut parts = body.len();
             while take_sized::<Entry>(&mut body).is_some() {
                 prop_assert!(parts > 0);

@@ -46,6 +46,7 @@ fn bench() -> Bench {
     };
     Bench::new(nothing, |mesh, now| {
         mesh.allow_openers(now, true);
+        mesh.expect_links(true);
         mesh.set_configured_endpoints(now, &key(2), &[([203, 0, 113, 2], 51820).into()]);
         mesh.handle_local_addresses(now, &[[192, 168, 1, 7].into(), [203, 0, 113, 1].into()]);
     })

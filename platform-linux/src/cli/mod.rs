@@ -1,13 +1,19 @@
 //! The command line: what every binary's commands are made of, and the whole one of a binary that reads TOML files.
 
+#[cfg(feature = "toml")]
+mod colour;
 mod daemon;
 mod findings;
 mod genkey;
+#[cfg(feature = "toml")]
+mod live;
 mod output;
 #[cfg(feature = "toml")]
 mod toml;
 mod usage;
 
+#[cfg(feature = "toml")]
+use colour::{colours, painted};
 pub use daemon::{ask, mesh};
 pub use findings::{gist, lines};
 pub use genkey::genkey;

@@ -91,6 +91,9 @@ pub enum Request {
     /// What Prometheus reads: the status, and more that is only counted.
     #[cfg(feature = "admin")]
     Metrics,
+    /// The map of the mesh: a [`Map`](crate::map::Map). Its answer comes later, since others are asked first.
+    #[cfg(feature = "admin")]
+    Map,
 }
 
 impl Request {
@@ -98,7 +101,7 @@ impl Request {
     #[cfg(not(feature = "admin"))]
     const KNOWN: &str = "\"status\" and \"table\"";
     #[cfg(feature = "admin")]
-    const KNOWN: &str = "\"status\", \"table\", \"reload\" and \"metrics\"";
+    const KNOWN: &str = "\"status\", \"table\", \"reload\", \"metrics\" and \"map\"";
 
     /// The line that asks, without its end.
     pub fn line(&self) -> Cow<'static, str> {
@@ -111,6 +114,8 @@ impl Request {
             Self::Reload(Some(handover)) => format!("reload {}", handover.words()).into(),
             #[cfg(feature = "admin")]
             Self::Metrics => "metrics".into(),
+            #[cfg(feature = "admin")]
+            Self::Map => "map".into(),
         }
     }
 
@@ -126,6 +131,8 @@ impl Request {
             ("reload", handed) => Handover::parse(handed).map(|handover| Self::Reload(Some(handover))),
             #[cfg(feature = "admin")]
             ("metrics", "") => Some(Self::Metrics),
+            #[cfg(feature = "admin")]
+            ("map", "") => Some(Self::Map),
             _ => None,
         }
     }
@@ -136,7 +143,7 @@ impl Request {
             Self::Status => Some(status.to_json()),
             Self::Table => Some(for_people(render::table(status))),
             #[cfg(feature = "admin")]
-            Self::Metrics | Self::Reload(_) => None,
+            Self::Metrics | Self::Reload(_) | Self::Map => None,
         }
     }
 
@@ -144,6 +151,8 @@ impl Request {
     const fn is_for_people(&self) -> bool {
         match self {
             Self::Status => false,
+            #[cfg(feature = "admin")]
+            Self::Map => false,
             Self::Table => true,
             #[cfg(feature = "admin")]
             Self::Metrics | Self::Reload(_) => true,

@@ -50,6 +50,14 @@ pub enum Interest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticket(u64);
 
+#[cfg(all(test, feature = "admin"))]
+impl Ticket {
+    /// One that no server has given.
+    pub(crate) const fn for_test(number: u64) -> Self {
+        Self(number)
+    }
+}
+
 /// Why there is no control socket. The daemon works without one.
 #[derive(Debug)]
 #[non_exhaustive]

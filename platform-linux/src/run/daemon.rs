@@ -24,12 +24,14 @@ use wgautomesh_core::{
     limits::MAX_DATAGRAM,
 };
 
+#[cfg(feature = "admin")]
+use super::map::Inquiry;
 use super::{Node, RunError, adopt::Adopted, memory::Memory, names::Names, report, status};
 #[cfg(feature = "admin")]
 use crate::control::for_people;
 use crate::{
     config::LanConfig,
-    control::{Request, status::Status},
+    control::{Request, Ticket, status::Status},
     metrics::{self, Tally},
     net::{
         lan::{self, Lan, LanPlace},
@@ -121,6 +123,9 @@ pub(super) struct Daemon<'m, W, A, S: Stack, O, R, const PEERS: usize> {
     link: Link,
     addresses: Vec<IpAddr>,
     places: Vec<LanPlace>,
+    /// What others are being asked, for who waits for a map.
+    #[cfg(feature = "admin")]
+    inquiry: Option<Inquiry>,
     tally: Tally,
 }
 
@@ -147,6 +152,8 @@ where
             link: Link::default(),
             addresses: Vec::new(),
             places: Vec::new(),
+            #[cfg(feature = "admin")]
+            inquiry: None,
             tally: Tally::new(),
         }
     }
@@ -183,6 +190,8 @@ where
             memory.poll_timeout(),
             mapper,
             self.link.retry_at,
+            #[cfg(feature = "admin")]
+            self.inquiry.as_ref().map(Inquiry::poll_timeout),
         ];
         timeouts.into_iter().flatten().min()
     }
@@ -242,6 +251,8 @@ where
             self.mesh.handle_timeout(now, &mut self.parts.rng);
         }
         self.carry_out(now)?;
+        #[cfg(feature = "admin")]
+        self.inquire(now)?;
         self.parts.memory.handle(now, self.mesh);
         Ok(())
     }
@@ -278,11 +289,25 @@ where
         metrics::text(&self.status(now), &self.tally)
     }
 
-    /// What a request over the control socket gets; `None` where that comes later.
-    pub(super) fn answer(&self, now: Instant, request: &Request) -> Option<String> {
+    /// What a request over the control socket gets; `None` where that comes later, with [`settled`](Self::settled).
+    #[cfg_attr(
+        not(feature = "admin"),
+        expect(clippy::needless_pass_by_ref_mut, reason = "all answers are at hand")
+    )]
+    pub(super) fn answer(&mut self, now: Instant, request: &Request, ticket: Ticket) -> Option<String> {
+        #[cfg(not(feature = "admin"))]
+        let _ = ticket;
         match request {
             #[cfg(feature = "admin")]
             Request::Metrics => Some(for_people(self.metrics(now))),
+            #[cfg(feature = "admin")]
+            Request::Map => {
+                match &mut self.inquiry {
+                    Some(inquiry) => inquiry.join(ticket),
+                    None => self.inquiry = Some(Inquiry::new(self.mesh, &self.names, ticket, now)),
+                }
+                None
+            }
             status => status.answer(&self.status(now)),
         }
     }
@@ -335,6 +360,12 @@ where
     }
 
     fn tell(&mut self, now: Instant, event: &Event) {
+        #[cfg(feature = "admin")]
+        if matches!(event, Event::Link(_) | Event::LinksTold { .. }) {
+            // Without an inquiry any more it is too late.
+            self.inquiry.iter_mut().for_each(|inquiry| inquiry.hear(event, now));
+            return;
+        }
         let names = &self.names;
         self.tally.note(event, names.iter().count(), |key| names.contains(key));
         match event {
@@ -494,6 +525,37 @@ where
         let links: Vec<_> = places.iter().map(|place| place.link).collect();
         self.mesh.handle_lan_links(now, &links);
         self.places = places;
+    }
+}
+
+#[cfg(feature = "admin")]
+impl<W, A, S, O, R, const PEERS: usize> Daemon<'_, W, A, S, O, R, PEERS>
+where
+    W: WireGuard,
+    A: Watch,
+    S: Stack,
+    O: Openers,
+    R: TryCryptoRng,
+{
+    /// Asks what there is to be asked now.
+    fn inquire(&mut self, now: Instant) -> Result<(), RunError> {
+        while let Some(inquiry) = &mut self.inquiry {
+            let again = inquiry.ask(self.mesh, now);
+            self.carry_out(now)?;
+            if !again {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Who waits for an answer that has become ready, and the answer.
+    pub(super) fn settled(&mut self, now: Instant) -> Vec<(Ticket, String)> {
+        let Some(inquiry) = self.inquiry.take_if(|inquiry| inquiry.is_over(now)) else { return Vec::new() };
+        let mapped = self.parts.mapper.as_ref().is_some_and(|mapper| mapper.endpoints().next().is_some());
+        let (tickets, map) = inquiry.settle(self.mesh, &self.node, &self.names, mapped);
+        let text = map.to_json();
+        tickets.into_iter().map(|ticket| (ticket, text.clone())).collect()
     }
 }
 

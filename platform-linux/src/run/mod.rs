@@ -7,6 +7,8 @@
 
 mod adopt;
 mod daemon;
+#[cfg(feature = "admin")]
+mod map;
 mod memory;
 mod names;
 #[cfg(all(feature = "admin", feature = "toml"))]
@@ -203,17 +205,23 @@ pub fn run<const PEERS: usize>(config: &Config, mesh: &mut Mesh<PEERS>) -> Resul
         }
         let now = clock::now();
         daemon.turn(now, ready)?;
-        if let Some(server) = server.as_mut().filter(|_| asked || ready.alarm) {
-            server.handle(now, |request, _| {
-                #[cfg(all(feature = "admin", feature = "toml"))]
-                if let control::Request::Reload(handover) = &request {
-                    let reloaded = reload.reload(handover.as_ref(), |difference, config, fresh| {
-                        daemon.change(now, difference, config, fresh);
-                    });
-                    return Some(reloaded.answer());
-                }
-                daemon.answer(now, &request)
-            });
+        if let Some(server) = &mut server {
+            #[cfg(feature = "admin")]
+            for (ticket, answer) in daemon.settled(now) {
+                server.settle(ticket, answer);
+            }
+            if asked || ready.alarm {
+                server.handle(now, |request, ticket| {
+                    #[cfg(all(feature = "admin", feature = "toml"))]
+                    if let control::Request::Reload(handover) = &request {
+                        let reloaded = reload.reload(handover.as_ref(), |difference, config, fresh| {
+                            daemon.change(now, difference, config, fresh);
+                        });
+                        return Some(reloaded.answer());
+                    }
+                    daemon.answer(now, &request, ticket)
+                });
+            }
         }
         #[cfg(all(feature = "admin", feature = "toml"))]
         scrapes.listen_at(reload.present().metrics_listen(), now);

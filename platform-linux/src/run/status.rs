@@ -59,14 +59,7 @@ fn peer(
         name: name.map(Into::into),
         key: peer.key.to_string(),
         address: peer.address,
-        state: match peer.state {
-            LinkState::Waiting => PeerState::Waiting,
-            LinkState::Mute => PeerState::Mute,
-            LinkState::Connecting => PeerState::Connecting,
-            // A question now and then whether it is still there is no news.
-            LinkState::Connected | LinkState::Probing => PeerState::Connected,
-            _ => PeerState::Unknown,
-        },
+        state: state(peer.state),
         endpoint: peer.endpoint,
         endpoint_source: peer.kind.map(|kind| kind.as_str().into()),
         rtt_us: peer.rtt.map(|rtt| rtt.as_micros()),
@@ -83,7 +76,18 @@ fn peer(
     }
 }
 
-fn nats(nats: Nats) -> status::Nats {
+pub(super) const fn state(state: LinkState) -> PeerState {
+    match state {
+        LinkState::Waiting => PeerState::Waiting,
+        LinkState::Mute => PeerState::Mute,
+        LinkState::Connecting => PeerState::Connecting,
+        // A question now and then whether it is still there is no news.
+        LinkState::Connected | LinkState::Probing => PeerState::Connected,
+        _ => PeerState::Unknown,
+    }
+}
+
+pub(super) fn nats(nats: Nats) -> status::Nats {
     let word = |class: NatClass| (class != NatClass::Unknown).then(|| class.as_str().into());
     status::Nats { ipv4: word(nats.v4), ipv6: word(nats.v6) }
 }

@@ -582,7 +582,7 @@ fn the_peers_of_the_interface_are_adopted_and_let_go() {
 #[cfg(feature = "admin")]
 #[test]
 fn every_counter_is_a_metric() {
-    use crate::control::Request;
+    use crate::control::{Request, Ticket};
 
     let (world, mut mesh) = (Shared::default(), mesh());
     world.set_interface(Some(interface(5)));
@@ -596,7 +596,7 @@ fn every_counter_is_a_metric() {
     let described =
         crate::control::schema::FIELDS.iter().filter_map(|field| field.path.strip_prefix("counters."));
     assert_eq!(counted, described.collect::<Vec<_>>());
-    let text = daemon.answer(at(5_000), &Request::Metrics).expect("at once");
+    let text = daemon.answer(at(5_000), &Request::Metrics, Ticket::for_test(0)).expect("at once");
     let value = |name: &str| -> f64 {
         let line =
             text.lines().find(|line| line.starts_with(&format!("{name}{{interface=\"wg0\"}} "))).expect(name);
@@ -605,4 +605,27 @@ fn every_counter_is_a_metric() {
     assert_eq!(value("wgautomesh_interface_up"), 1.0);
     assert_eq!(value("wgautomesh_uptime_seconds"), 5.0);
     assert!(value("wgautomesh_wakeups_total") > 1.0);
+}
+
+/// Others would be asked first; here is nobody to ask.
+#[cfg(feature = "admin")]
+#[test]
+fn a_map_comes_later() {
+    use crate::control::{Request, Ticket};
+
+    let (world, mut mesh) = (Shared::default(), mesh());
+    world.set_interface(Some(interface(5)));
+    let mut daemon = daemon(&mut mesh, &world);
+    daemon.start(at(0)).expect("a start");
+    pass(&mut daemon, at(5_000));
+    assert_eq!(daemon.settled(at(5_000)), []);
+    for ticket in [1, 2] {
+        assert_eq!(daemon.answer(at(5_000), &Request::Map, Ticket::for_test(ticket)), None);
+    }
+    assert!(daemon.poll_timeout().is_some_and(|due| due <= at(5_000)));
+    daemon.turn(at(5_000), Ready { alarm: true, ..NOTHING }).expect("a turn");
+    let [(first, map), (second, same)] = &daemon.settled(at(5_000))[..] else { panic!("both get it") };
+    assert_eq!((*first, *second), (Ticket::for_test(1), Ticket::for_test(2)));
+    assert!(map == same && map.starts_with("{\"version\":1,\"interface\":\"wg0\",\"nodes\":[{"), "{map}");
+    assert_eq!(daemon.settled(at(5_000)), []);
 }

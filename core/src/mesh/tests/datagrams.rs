@@ -12,7 +12,10 @@ use crate::{
     limits::{BUCKETS, MAX_DATAGRAM, ORIGINAL_PAUSE, PACKETS_BURST},
     seal::{HEADER, VERSION},
     testing::{any_claim, any_endpoint, any_order, cases},
-    wire::{Ask, Entry, Hello, Intro, IntroNack, IntroReq, Kind, SummaryEntry, SummaryHead, Tell, Writer},
+    wire::{
+        Ask, AskLinks, Entry, Hello, Intro, IntroNack, IntroReq, Kind, LinkEntry, LinksHead, SummaryEntry,
+        SummaryHead, Tell, Writer,
+    },
 };
 
 /// Everything of an engine that a bad datagram could change, apart from counters of received bytes.
@@ -218,6 +221,9 @@ fn a_peer_that_changed_over_to_our_protocol_is_answered_at_once() {
 
 // ---- whatever a member may send
 
+/// That of the questions for all links which the bench has asked.
+const OUR_TOKEN: [u8; 4] = [7; 4];
+
 /// One frame of a member who wants to do harm, or of a later version.
 #[derive(Debug, Clone)]
 enum Frame {
@@ -232,6 +238,8 @@ enum Frame {
     IntroNack(IntroNack),
     Ask(Ask),
     Tell(Tell),
+    AskLinks(AskLinks),
+    TellLinks(LinksHead, Vec<LinkEntry>),
     Bye,
 }
 
@@ -272,6 +280,10 @@ impl Frame {
             Self::IntroNack(message) => writer.frame(Kind::IntroNack, message),
             Self::Ask(message) => writer.frame(Kind::Ask, message),
             Self::Tell(message) => writer.frame(Kind::Tell, message),
+            Self::AskLinks(message) => writer.frame(Kind::AskLinks, message),
+            Self::TellLinks(head, all) => {
+                many(writer, Kind::TellLinks, &|w| w.append(head) && all.iter().all(|e| w.append(e)))
+            }
             Self::Bye => writer.frame(Kind::Bye, &()),
         }
     }
@@ -283,7 +295,7 @@ fn some_key() -> impl Strategy<Value = crate::PublicKey> {
 }
 
 fn token() -> impl Strategy<Value = [u8; 4]> {
-    prop_oneof![Just([0; 4]), any::<[u8; 4]>()]
+    prop_oneof![Just([0; 4]), Just(OUR_TOKEN), any::<[u8; 4]>()]
 }
 
 fn any_frame() -> impl Strategy<Value = Frame> {
@@ -354,6 +366,18 @@ fn any_frame() -> impl Strategy<Value = Frame> {
                 since_s
             })
         ),
+        (token(), some_key(), some_key(), any::<u16>()).prop_map(|(token, asker, to, from)| Frame::AskLinks(
+            AskLinks { token, asker, to, from: from % 9 }
+        )),
+        (
+            (token(), some_key(), some_key(), any::<u16>()),
+            collection::vec((id(), 0u8..6, any::<u8>(), any::<u16>()), 0..80)
+        )
+            .prop_map(|((token, asker, teller, next), all)| {
+                let entry = |(id, state, how, rtt)| LinkEntry { id, state, how: how % 24, rtt };
+                let all = all.into_iter().map(entry).collect();
+                Frame::TellLinks(LinksHead { token, asker, teller, next }, all)
+            }),
         Just(Frame::Bye),
     ]
 }
@@ -378,6 +402,7 @@ proptest! {
         inputs in collection::vec((1usize..6, collection::vec(any_frame(), 1..6), 0u64..3000), 1..12),
     ) {
         let mut bench = Bench::<8>::connected(5, [1, 2, 3]);
+        bench.mesh.links.token = OUR_TOKEN;
         for (from, frames, pause) in inputs {
             bench.hear(from, |writer| frames.iter().filter(|frame| frame.write(writer)).count() < usize::MAX);
             check_state(&bench)?;

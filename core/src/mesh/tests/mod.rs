@@ -4,6 +4,7 @@ mod bench;
 mod datagrams;
 mod knock;
 mod lan;
+mod links;
 mod mapping;
 mod meeting;
 mod memory;

@@ -13,6 +13,7 @@ pub(crate) enum Topic {
     Reload,
     Metrics,
     Doctor,
+    Map,
 }
 
 impl Topic {
@@ -28,6 +29,7 @@ impl Topic {
             Some("reload") => Self::Reload,
             Some("metrics") => Self::Metrics,
             Some("doctor") => Self::Doctor,
+            Some("map") => Self::Map,
             _ => Self::General,
         }
     }
@@ -46,6 +48,7 @@ pub(crate) fn text(topic: Topic) -> &'static str {
         Topic::Reload => RELOAD,
         Topic::Metrics => METRICS,
         Topic::Doctor => DOCTOR,
+        Topic::Map => MAP,
     }
 }
 
@@ -61,6 +64,7 @@ Usage:
   wgautomesh import FILE.conf  print the configuration for a wg-quick file
   wgautomesh genkey            print a new gossip secret
   wgautomesh status            show the peers of a running wgautomesh
+  wgautomesh map               show how all nodes reach each other
   wgautomesh reload            have it go by its configuration as it is now
   wgautomesh metrics           print its metrics for Prometheus
   wgautomesh doctor [FILE]     check this machine for what FILE wants
@@ -164,16 +168,20 @@ and in the configuration: gossip_secret_file = \"/etc/wgautomesh.secret\"
 const STATUS: &str = "\
 Shows a running wgautomesh: the node itself and what it knows of each peer.
 
-Usage: wgautomesh status [--json] [--interface NAME | FILE]
+Usage: wgautomesh status [--json | --watch] [--interface NAME | FILE]
 
   -i, --interface NAME   the WireGuard interface that it meshes
   FILE                   the configuration file it was started with
   --json                 the whole status as one JSON document, as
                          wgautomesh-status(5) describes it
+  --watch                a screen that is drawn again each second: the peers,
+                         their round trips and traffic, and what has happened;
+                         q or Ctrl-C ends it
 
-Neither is needed where only one wgautomesh runs. Peers that are not connected
-come first, each with the last reason. Only root, and the user that the daemon
-runs as, may ask.
+Neither NAME nor FILE is needed where only one wgautomesh runs. Peers that are
+not connected come first, each with the last reason. Only root, and the user
+that the daemon runs as, may ask. A terminal gets colours, unless NO_COLOR is
+set.
 
 Exit status: 0 shown; 1 no wgautomesh answered.
 ";
@@ -241,6 +249,35 @@ do about that. What it says of a firewall is what may happen: it is no proof.
   note      worth knowing
 
 Exit status: 0 there is no error; 1 there is one.
+";
+
+const MAP: &str = "\
+Shows the whole mesh as a running wgautomesh knows it: who is behind what NAT,
+and how each pair of nodes reaches each other.
+
+Usage: wgautomesh map [--dot | --svg | --json] [--interface NAME | FILE]
+
+  -i, --interface NAME   the WireGuard interface that it meshes
+  FILE                   the configuration file it was started with
+  --dot                  as a graph for Graphviz
+  --svg                  as a picture, for a browser
+  --json                 as one JSON document
+
+Neither NAME nor FILE is needed where only one wgautomesh runs. It asks all
+peers how they stand with all others, directly or through one that is connected
+to them, and answers after 1.5 seconds at the latest. A node that does not
+answer, being of an older version or reached by nobody, is shown as others see
+it.
+
+    wgautomesh map --svg > mesh.svg
+
+In the table a node has a row and a column: L is a pair on one LAN, D one of
+which one node is reachable from everywhere, P one that punched its NATs, ~ one
+that is being connected, x one that is not connected, with the reasons below,
+and ? one that nobody said anything of. EIM is an endpoint-independent NAT, EDM
+an endpoint-dependent (\"symmetric\") one.
+
+Exit status: 0 shown; 1 no wgautomesh answered.
 ";
 
 #[cfg(test)]

@@ -5,10 +5,12 @@ mod doctor;
 mod help;
 mod import;
 mod init;
+mod map;
 mod metrics;
 mod reload;
 mod run;
 mod status;
+mod watch;
 mod whose;
 
 use super::{Usage, complain_of, genkey, print};
@@ -27,7 +29,7 @@ const START: &str = "wgautomesh run FILE";
 
 /// The words that are commands; any other first word is a file.
 const COMMANDS: &[&str] =
-    &["run", "check", "init", "import", "genkey", "status", "reload", "doctor", "metrics"];
+    &["run", "check", "init", "import", "genkey", "status", "reload", "doctor", "map", "metrics"];
 
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,12 +43,14 @@ enum Command {
     Reload { whose: Whose },
     Doctor { file: PathBuf, json: bool },
     Metrics { whose: Whose },
+    Map { whose: Whose, form: map::Form },
+    Watch { whose: Whose },
     Help(help::Topic),
     Version,
 }
 
 /// The options there are, for a word about one that is not.
-const OPTIONS: [&str; 4] = ["--help", "--version", "--interface", "--json"];
+const OPTIONS: [&str; 7] = ["--help", "--version", "--interface", "--json", "--watch", "--dot", "--svg"];
 
 /// What `--help` prints: of the whole, and of each command with its name, in the order in which the whole names them. The
 /// manual page and the completions of shells are made from it.
@@ -87,6 +91,8 @@ pub fn main<const PEERS: usize>(mesh: &mut Mesh<PEERS>) -> ExitCode {
         Ok(Command::Status { whose, json }) => status::status(&whose, json),
         Ok(Command::Reload { whose }) => reload::reload(&whose),
         Ok(Command::Metrics { whose }) => metrics::metrics(&whose),
+        Ok(Command::Map { whose, form }) => map::map(&whose, form),
+        Ok(Command::Watch { whose }) => watch::watch(&whose),
         Ok(Command::Doctor { file, json }) => doctor::doctor(&file, json, PEERS),
         Ok(Command::Help(topic)) => print(help::text(topic)),
         Ok(Command::Version) => print(concat!("wgautomesh ", env!("CARGO_PKG_VERSION"), "\n")),
@@ -103,16 +109,26 @@ fn parse(args: impl IntoIterator<Item = OsString, IntoIter: 'static>) -> Result<
     let mut file: Option<PathBuf> = None;
     let mut interface: Option<OsString> = None;
     let mut json = false;
+    let mut watch = false;
+    let mut form = None;
     while let Some(arg) = parser.next().map_err(usage)? {
         match arg {
             Short('h') | Long("help") => return Ok(Command::Help(help::Topic::of(command))),
             Short('V') | Long("version") => return Ok(Command::Version),
             Short('i') | Long("interface")
-                if matches!(command, Some("status" | "reload" | "metrics" | "init")) =>
+                if matches!(command, Some("status" | "reload" | "metrics" | "map" | "init")) =>
             {
                 interface = Some(parser.value().map_err(usage)?)
             }
             Long("json") if matches!(command, Some("status" | "doctor")) => json = true,
+            Long("watch") if command == Some("status") => watch = true,
+            Long(word @ ("json" | "dot" | "svg")) if command == Some("map") => {
+                let wanted = map::Form::parse(word);
+                if form.is_some_and(|form| form != wanted) {
+                    return Err(Usage("give one of --dot, --svg and --json".into()));
+                }
+                form = Some(wanted);
+            }
             // Only the very first word can be a command: `wgautomesh check run` checks a file called "run".
             Value(word) if command.is_none() && file.is_none() => {
                 match COMMANDS.iter().find(|&&known| word == known) {
@@ -140,9 +156,12 @@ fn parse(args: impl IntoIterator<Item = OsString, IntoIter: 'static>) -> Result<
             }
         },
         Some("genkey") => Command::Genkey,
+        Some("status") if watch && json => return Err(Usage("give either --watch or --json".into())),
+        Some("status") if watch => Command::Watch { whose: whose(interface, file)? },
         Some("status") => Command::Status { whose: whose(interface, file)?, json },
         Some("reload") => Command::Reload { whose: whose(interface, file)? },
         Some("metrics") => Command::Metrics { whose: whose(interface, file)? },
+        Some("map") => Command::Map { whose: whose(interface, file)?, form: form.unwrap_or_default() },
         Some("doctor") => Command::Doctor { file: file_or_default(file), json },
         _ => Command::Run { file: file_or_default(file) },
     })

@@ -1,6 +1,7 @@
 //! Tests of how a command line is read.
 
 use super::help::Topic;
+use super::map::Form;
 use super::whose::Whose;
 use super::{Command, meant_a_command, parse};
 use crate::config::InterfaceName;
@@ -39,6 +40,13 @@ fn reads_what_it_should() {
         ("status -i wg0", Command::Status { whose: interface(), json: false }),
         ("status -iwg0", Command::Status { whose: interface(), json: false }),
         ("status a.toml", Command::Status { whose: Whose::ConfiguredBy(file("a.toml")), json: false }),
+        ("status --watch", Command::Watch { whose: Whose::TheOnlyOne }),
+        ("status -i wg0 --watch", Command::Watch { whose: interface() }),
+        ("map", Command::Map { whose: Whose::TheOnlyOne, form: Form::Table }),
+        ("map --svg -i wg0", Command::Map { whose: interface(), form: Form::Svg }),
+        ("map --dot --dot", Command::Map { whose: Whose::TheOnlyOne, form: Form::Dot }),
+        ("map a.toml --json", Command::Map { whose: Whose::ConfiguredBy(file("a.toml")), form: Form::Json }),
+        ("map -h", Command::Help(Topic::Map)),
         ("reload", Command::Reload { whose: Whose::TheOnlyOne }),
         ("reload -i wg0", Command::Reload { whose: interface() }),
         ("reload a.toml", Command::Reload { whose: Whose::ConfiguredBy(file("a.toml")) }),
@@ -92,6 +100,9 @@ fn says_what_makes_no_sense() {
                                      WireGuard interface as `ip link` shows it, \"wg0\" for instance",
         ),
         ("status --interface wg0 a.toml", "give either --interface or a file, not both"),
+        ("map --svg --dot", "give one of --dot, --svg and --json"),
+        ("status --watch --json", "give either --watch or --json"),
+        ("status --svg", "the option --svg does not go with this command"),
         ("reload --interface wg0 a.toml", "give either --interface or a file, not both"),
         ("reload --json", "the option --json does not go with this command"),
         ("status --json=yes", "unexpected argument for option '--json': \"yes\""),
