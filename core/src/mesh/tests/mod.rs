@@ -17,6 +17,7 @@ mod records;
 mod recovery;
 mod rotation;
 mod table;
+mod tell;
 
 use core::net::{IpAddr, Ipv4Addr};
 
