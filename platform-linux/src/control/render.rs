@@ -102,7 +102,7 @@ fn header(out: &mut String, node: &Node) {
 }
 
 /// What is in front of a node, in words.
-fn nats(nats: &Nats) -> String {
+pub(super) fn nats(nats: &Nats) -> String {
     let words = |class: &str| match class {
         "open" => "no NAT".into(),
         "translated" => "a NAT of unknown kind".into(),
@@ -148,7 +148,7 @@ fn label(peer: &Peer) -> String {
     cut
 }
 
-fn short(key: &str) -> String {
+pub(super) fn short(key: &str) -> String {
     printable(key).chars().take(8).collect()
 }
 
@@ -192,7 +192,7 @@ fn line(out: &mut String, cells: &[String; 6], widths: &[usize; 6]) {
 }
 
 /// "1.4ms", "38ms", "2.1s".
-fn round_trip(micros: u64) -> String {
+pub(super) fn round_trip(micros: u64) -> String {
     match micros {
         0..10_000 => format!("{}.{}ms", micros / 1000, micros % 1000 / 100),
         10_000..1_000_000 => format!("{}ms", micros / 1000),
@@ -201,7 +201,7 @@ fn round_trip(micros: u64) -> String {
 }
 
 /// The two largest units: "42s", "1m12s", "3h05m", "12d4h".
-fn duration(seconds: u64) -> String {
+pub(super) fn duration(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     if days > 0 {
         format!("{days}d{}h", hours % 24)
@@ -214,11 +214,11 @@ fn duration(seconds: u64) -> String {
     }
 }
 
-fn plural(count: usize, what: &str) -> String {
+pub(super) fn plural(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Text from a daemon, fit for a terminal.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

@@ -14,6 +14,8 @@ mod reload;
 mod report;
 mod signals;
 mod status;
+#[cfg_attr(not(feature = "admin"), path = "why/absent.rs")]
+mod why;
 
 #[cfg(test)]
 mod tests;
@@ -204,7 +206,7 @@ pub fn run<const PEERS: usize>(config: &Config, mesh: &mut Mesh<PEERS>) -> Resul
         let now = clock::now();
         daemon.turn(now, ready)?;
         if let Some(server) = server.as_mut().filter(|_| asked || ready.alarm) {
-            server.handle(now, |request, _| {
+            server.handle(now, |request, ticket| {
                 #[cfg(all(feature = "admin", feature = "toml"))]
                 if let control::Request::Reload(handover) = &request {
                     let reloaded = reload.reload(handover.as_ref(), |difference, config, fresh| {
@@ -212,8 +214,14 @@ pub fn run<const PEERS: usize>(config: &Config, mesh: &mut Mesh<PEERS>) -> Resul
                     });
                     return Some(reloaded.answer());
                 }
-                daemon.answer(now, &request)
+                daemon.answer(now, &request, ticket)
             });
+        }
+        #[cfg(feature = "admin")]
+        if let Some(server) = &mut server {
+            while let Some((ticket, answer)) = daemon.next_answer(now)? {
+                server.settle(ticket, answer);
+            }
         }
         if asked || ready.alarm {
             scrapes.handle(now, || daemon.metrics(now));

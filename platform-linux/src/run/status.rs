@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use wgautomesh_core::{Counters, Instant, LinkState, Mesh, NatClass, Nats, PeerStatus, PublicKey};
+use wgautomesh_core::{Counters, Instant, LinkState, Mesh, NatClass, Nats, PeerStatus, PublicKey, Reason};
 
 use super::{Node, names::Names};
 use crate::control::{
@@ -59,23 +59,14 @@ fn peer(
         name: name.map(Into::into),
         key: peer.key.to_string(),
         address: peer.address,
-        state: match peer.state {
-            LinkState::Waiting => PeerState::Waiting,
-            LinkState::Mute => PeerState::Mute,
-            LinkState::Connecting => PeerState::Connecting,
-            // A question now and then whether it is still there is no news.
-            LinkState::Connected | LinkState::Probing => PeerState::Connected,
-            _ => PeerState::Unknown,
-        },
+        state: state(peer.state),
         endpoint: peer.endpoint,
         endpoint_source: peer.kind.map(|kind| kind.as_str().into()),
         rtt_us: peer.rtt.map(|rtt| rtt.as_micros()),
         handshake_age_s: peer.handshake_at.map(|at| now.saturating_duration_since(at).as_secs()),
         rx_bytes: peer.rx_bytes,
         tx_bytes: peer.tx_bytes,
-        reason: peer
-            .reason
-            .map(|reason| status::Reason { id: reason.as_str().into(), message: reason.to_string() }),
+        reason: peer.reason.map(reason),
         lan_barred: peer.lan_barred.map(Into::into),
         via: peer.via.map(|key| names.short(&key)),
         nat: nats(peer.nats),
@@ -83,7 +74,22 @@ fn peer(
     }
 }
 
-fn nats(nats: Nats) -> status::Nats {
+pub(super) const fn state(state: LinkState) -> PeerState {
+    match state {
+        LinkState::Waiting => PeerState::Waiting,
+        LinkState::Mute => PeerState::Mute,
+        LinkState::Connecting => PeerState::Connecting,
+        // A question now and then whether it is still there is no news.
+        LinkState::Connected | LinkState::Probing => PeerState::Connected,
+        _ => PeerState::Unknown,
+    }
+}
+
+pub(super) fn reason(reason: Reason) -> status::Reason {
+    status::Reason { id: reason.as_str().into(), message: reason.to_string() }
+}
+
+pub(super) fn nats(nats: Nats) -> status::Nats {
     let word = |class: NatClass| (class != NatClass::Unknown).then(|| class.as_str().into());
     status::Nats { ipv4: word(nats.v4), ipv6: word(nats.v6) }
 }

@@ -66,7 +66,7 @@ pub(crate) fn while_serving<T>(directory: &Path, interface: &str, asking: impl F
         scope.spawn(|| {
             while !done.load(Ordering::Acquire) {
                 server.handle(Instant::from_secs(1), |request, _| {
-                    Some(request.answer(&status).unwrap_or_else(|| format!("{METRICS}.\n")))
+                    Some(request.answer(&status).unwrap_or_else(|| answer_by_itself(&request.line())))
                 });
                 std::thread::sleep(core::time::Duration::from_millis(2));
             }
@@ -82,3 +82,17 @@ pub(crate) const METRICS: &str = "wgautomesh_interface_up 1\n";
 /// The table for the status of `wg0`.
 pub(crate) const TABLE: &str =
     "wg0  gossip port 1666  up 1m01s\nseen by nobody yet; NAT unknown\n0 of 0 peers connected\n";
+
+/// What the status alone does not answer: the metrics; else the request itself as a text, or that there is no such peer as `nobody`.
+fn answer_by_itself(line: &str) -> String {
+    if line == "metrics" {
+        return format!("{METRICS}.\n");
+    }
+    if line.ends_with(" nobody") {
+        let message = "no peer is called \\\"nobody\\\"";
+        return format!(
+            "{{\"version\":1,\"error\":{{\"id\":\"unknown-peer\",\"message\":\"{message}\"}}}}\n"
+        );
+    }
+    format!("{line}\n.\n")
+}

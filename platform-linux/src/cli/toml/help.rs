@@ -13,6 +13,7 @@ pub(crate) enum Topic {
     Reload,
     Metrics,
     Doctor,
+    Why,
 }
 
 impl Topic {
@@ -28,6 +29,7 @@ impl Topic {
             Some("reload") => Self::Reload,
             Some("metrics") => Self::Metrics,
             Some("doctor") => Self::Doctor,
+            Some("why") => Self::Why,
             _ => Self::General,
         }
     }
@@ -46,6 +48,7 @@ pub(crate) fn text(topic: Topic) -> &'static str {
         Topic::Reload => RELOAD,
         Topic::Metrics => METRICS,
         Topic::Doctor => DOCTOR,
+        Topic::Why => WHY,
     }
 }
 
@@ -64,6 +67,7 @@ Usage:
   wgautomesh reload            have it go by its configuration as it is now
   wgautomesh metrics           print its metrics for Prometheus
   wgautomesh doctor [FILE]     check this machine for what FILE wants
+  wgautomesh why PEER          say why a peer is connected or not
   wgautomesh COMMAND --help    more about one command
 
 FILE is a TOML file, /etc/wgautomesh.toml if none is given. A first word that is
@@ -242,6 +246,27 @@ do about that. What it says of a firewall is what may happen: it is no proof.
   note      worth knowing
 
 Exit status: 0 there is no error; 1 there is one.
+";
+
+const WHY: &str = "\
+Says why a peer is connected or not, and what can be done about it.
+
+Usage: wgautomesh why PEER [--json] [--interface NAME | FILE]
+
+  PEER                   its name, its mesh address, its public key, or the
+                         beginning of that
+  -i, --interface NAME   the WireGuard interface that is meshed
+  FILE                   the configuration file of the wgautomesh to ask
+  --json                 all of it as one JSON document
+
+It shows what either side is seen as, what was tried of late and what came of
+it, and what the peer itself and others say: they are asked through those that
+are connected, for a second and a half at most. Neither --interface nor FILE is
+needed where only one wgautomesh runs. Only root, and the user that the daemon
+runs as, may ask.
+
+Exit status: 0 it was said, whether connected or not; 1 no wgautomesh answered,
+or there is no such peer.
 ";
 
 #[cfg(test)]

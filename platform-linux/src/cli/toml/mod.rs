@@ -10,6 +10,7 @@ mod reload;
 mod run;
 mod status;
 mod whose;
+mod why;
 
 use super::{Usage, complain_of, genkey, print};
 use crate::config::{InterfaceName, nearest};
@@ -27,7 +28,7 @@ const START: &str = "wgautomesh run FILE";
 
 /// The words that are commands; any other first word is a file.
 const COMMANDS: &[&str] =
-    &["run", "check", "init", "import", "genkey", "status", "reload", "doctor", "metrics"];
+    &["run", "check", "init", "import", "genkey", "status", "reload", "doctor", "metrics", "why"];
 
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,6 +42,7 @@ enum Command {
     Reload { whose: Whose },
     Doctor { file: PathBuf, json: bool },
     Metrics { whose: Whose },
+    Why { peer: String, whose: Whose, json: bool },
     Help(help::Topic),
     Version,
 }
@@ -88,6 +90,7 @@ pub fn main<const PEERS: usize>(mesh: &mut Mesh<PEERS>) -> ExitCode {
         Ok(Command::Reload { whose }) => reload::reload(&whose),
         Ok(Command::Metrics { whose }) => metrics::metrics(&whose),
         Ok(Command::Doctor { file, json }) => doctor::doctor(&file, json, PEERS),
+        Ok(Command::Why { peer, whose, json }) => why::why(peer, &whose, json),
         Ok(Command::Help(topic)) => print(help::text(topic)),
         Ok(Command::Version) => print(concat!("wgautomesh ", env!("CARGO_PKG_VERSION"), "\n")),
         Err(usage) => complain_of(&usage),
@@ -103,16 +106,17 @@ fn parse(args: impl IntoIterator<Item = OsString, IntoIter: 'static>) -> Result<
     let mut file: Option<PathBuf> = None;
     let mut interface: Option<OsString> = None;
     let mut json = false;
+    let mut peer: Option<OsString> = None;
     while let Some(arg) = parser.next().map_err(usage)? {
         match arg {
             Short('h') | Long("help") => return Ok(Command::Help(help::Topic::of(command))),
             Short('V') | Long("version") => return Ok(Command::Version),
             Short('i') | Long("interface")
-                if matches!(command, Some("status" | "reload" | "metrics" | "init")) =>
+                if matches!(command, Some("status" | "reload" | "metrics" | "why" | "init")) =>
             {
                 interface = Some(parser.value().map_err(usage)?)
             }
-            Long("json") if matches!(command, Some("status" | "doctor")) => json = true,
+            Long("json") if matches!(command, Some("status" | "why" | "doctor")) => json = true,
             // Only the very first word can be a command: `wgautomesh check run` checks a file called "run".
             Value(word) if command.is_none() && file.is_none() => {
                 match COMMANDS.iter().find(|&&known| word == known) {
@@ -120,6 +124,7 @@ fn parse(args: impl IntoIterator<Item = OsString, IntoIter: 'static>) -> Result<
                     None => file = Some(as_path(word)?),
                 }
             }
+            Value(word) if command == Some("why") && peer.is_none() => peer = Some(word),
             Value(word) if file.is_none() && command != Some("genkey") => file = Some(as_path(word)?),
             other => return Err(usage(other.unexpected())),
         }
@@ -144,6 +149,7 @@ fn parse(args: impl IntoIterator<Item = OsString, IntoIter: 'static>) -> Result<
         Some("reload") => Command::Reload { whose: whose(interface, file)? },
         Some("metrics") => Command::Metrics { whose: whose(interface, file)? },
         Some("doctor") => Command::Doctor { file: file_or_default(file), json },
+        Some("why") => Command::Why { peer: why::peer(peer)?, whose: whose(interface, file)?, json },
         _ => Command::Run { file: file_or_default(file) },
     })
 }
