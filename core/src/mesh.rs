@@ -7,7 +7,8 @@ use heapless::{Deque, Vec};
 use rand_core::TryCryptoRng;
 
 use crate::{
-    AddPeerError, Counters, Endpoint, Interface, LinkState, NodeStatus, PeerStatus, PublicKey, SharedKey,
+    AddPeerError, CandidateKind, Counters, Endpoint, Interface, LinkState, NodeStatus, PeerStatus, PublicKey,
+    SharedKey,
     alarm::Alarm,
     limits::{
         LATEST, MAX_ANSWERS, MAX_INTRODUCTIONS, MAX_LOCAL_ADDRESSES, MAX_MAPPINGS, MAX_RECENT_PAIRS,
@@ -57,7 +58,7 @@ pub use tell::{Answer, AskError};
 /// It owns no socket, no clock and no memory but its own. Its caller tells it what happened and does what it says:
 ///
 /// - **Getters** take `&self`: [`peers`](Self::peers), [`node`](Self::node), [`counters`](Self::counters),
-///   [`poll_timeout`](Self::poll_timeout), [`stored_records`](Self::stored_records).
+///   [`poll_timeout`](Self::poll_timeout), [`stored_records`](Self::stored_records), [`endpoints_of`](Self::endpoints_of).
 /// - **What came in**: [`handle_interface`](Self::handle_interface),
 ///   [`handle_local_addresses`](Self::handle_local_addresses), [`handle_lan_links`](Self::handle_lan_links),
 ///   [`handle_port_mappings`](Self::handle_port_mappings), [`handle_datagram`](Self::handle_datagram),
@@ -68,8 +69,8 @@ pub use tell::{Answer, AskError};
 /// - **Commands**: [`set_secrets`](Self::set_secrets), [`set_secrets_after`](Self::set_secrets_after),
 ///   [`add_peer`](Self::add_peer),
 ///   [`release_peer`](Self::release_peer), [`remove_peer`](Self::remove_peer),
-///   [`set_configured_endpoints`](Self::set_configured_endpoints), [`ask`](Self::ask), `ask_links` (feature `map`),
-///   [`shutdown`](Self::shutdown).
+///   [`set_configured_endpoints`](Self::set_configured_endpoints), [`ask`](Self::ask),
+///   [`ask_through`](Self::ask_through), `ask_links` (feature `map`), [`shutdown`](Self::shutdown).
 /// - **What goes out**: [`poll`](Self::poll).
 ///
 /// After every input, call `poll` until it returns `None`; then sleep until `poll_timeout`, or until something comes
@@ -497,6 +498,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 via: self.peers.get(link.via).map(|p| p.key),
                 since: (link.since != Instant::MIN).then_some(link.since),
                 nats: peer.held.claim.as_ref().map(crate::record::Claim::nats).unwrap_or_default(),
+                listen_port: peer.held.claim.as_ref().map_or(0, |claim| claim.port),
                 sees_us_at: peer.sees_us_at.filter(|_| link.phase.is_live()),
                 lan_barred: self.lan.barred(place),
                 outside: peer.held.claim.as_ref().and_then(crate::record::Claim::outside),
@@ -506,6 +508,12 @@ impl<const PEERS: usize> Mesh<PEERS> {
                     .is_some_and(|shown| usize::from(shown) + 1 == self.secrets.len()),
             }
         })
+    }
+
+    /// Where a peer may be reached as far as we know, best first, and what each place is; empty for a stranger.
+    pub fn endpoints_of(&self, peer: &PublicKey) -> impl Iterator<Item = (SocketAddr, CandidateKind)> {
+        let candidates = self.peers.find(peer).map(|place| self.candidates(place, false)).unwrap_or_default();
+        candidates.into_iter().map(|(endpoint, kind)| (endpoint.into(), kind))
     }
 
     /// This node: its interface, and what others see of it.

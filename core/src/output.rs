@@ -182,6 +182,8 @@ pub enum Reason {
     /// Both are behind one NAT, which does not send back what comes from inside for its own public address, and neither answers
     /// at addresses of its own.
     NoHairpin,
+    /// WireGuard's handshake worked, and the peer's gossip is sealed with a secret that is not ours.
+    OtherSecret,
 }
 
 impl Reason {
@@ -205,6 +207,7 @@ impl Reason {
             Self::NoCommonFamily,
             Self::Isolated,
             Self::NoHairpin,
+            Self::OtherSecret,
         ]
         .into_iter()
         .find(|reason| *reason as u8 == byte)
@@ -232,6 +235,7 @@ impl Reason {
             Self::NoCommonFamily => "no-common-family",
             Self::Isolated => "isolated",
             Self::NoHairpin => "no-hairpin",
+            Self::OtherSecret => "other-secret",
         }
     }
 }
@@ -275,6 +279,7 @@ impl fmt::Display for Reason {
                 "both are behind one NAT, which lets neither reach the other by its public address (no hairpinning), and \
                  their own addresses do not answer: put both on one network, or turn on NAT loopback in that router"
             }
+            Self::OtherSecret => "its WireGuard answers and its gossip secret is another than ours",
         })
     }
 }
@@ -314,12 +319,15 @@ pub enum Event {
         /// Why.
         reason: Reason,
     },
-    /// An attempt begins: this side initiates (or opens, and lets the other initiate).
+    /// An attempt begins, or another try within one: this side initiates (or opens, and lets the other initiate). What became of
+    /// the last one shows in what comes next: a further one is due to its having come to nothing.
     Attempt {
         /// The peer.
         key: PublicKey,
         /// Where to, if this side sends first.
         endpoint: Option<SocketAddr>,
+        /// What that endpoint is.
+        kind: CandidateKind,
         /// Whether this side initiates.
         initiator: bool,
         /// Who introduced us, if anybody.

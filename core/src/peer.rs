@@ -469,7 +469,12 @@ impl Link {
     pub(crate) fn set_connecting(&mut self) {
         let known = matches!(
             self.reason,
-            Some(Reason::EndpointDependentNat | Reason::PerhapsEndpointDependentNat | Reason::NoHairpin)
+            Some(
+                Reason::EndpointDependentNat
+                    | Reason::PerhapsEndpointDependentNat
+                    | Reason::NoHairpin
+                    | Reason::OtherSecret
+            )
         );
         if !known {
             self.reason = Some(Reason::Connecting);

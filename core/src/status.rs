@@ -82,6 +82,8 @@ pub struct PeerStatus {
     pub since: Option<Instant>,
     /// What the peer says is in front of it.
     pub nats: Nats,
+    /// The port that the peer says its WireGuard listens on; 0 while we do not know.
+    pub listen_port: u16,
     /// Where the peer sees us.
     pub sees_us_at: Option<Endpoint>,
     /// Where on a LAN of ours it was heard, and nothing came through: not tried at present.

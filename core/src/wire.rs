@@ -261,7 +261,7 @@ pub(crate) struct Tell {
     pub(crate) teller: PublicKey,
     /// About whom.
     pub(crate) about: PublicKey,
-    /// A [`crate::LinkState`] as its number.
+    /// A [`crate::LinkState`] as its number, or 255 where the teller has no such peer.
     pub(crate) state: u8,
     /// A [`crate::Reason`] as its number plus one, or 0 for none.
     pub(crate) reason: u8,

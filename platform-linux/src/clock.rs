@@ -1,7 +1,7 @@
 //! The engine's time: microseconds of `CLOCK_BOOTTIME`.
 //!
 //! That clock never runs backwards and, unlike `CLOCK_MONOTONIC`, counts the time a machine was suspended: NAT mappings
-//! and sessions age then too. The wall clock is not read anywhere.
+//! and sessions age then too. The wall clock is not read anywhere, but to tell a person that it is wrong.
 //!
 //! Whatever takes a time is called by way of the crate libc: rustix 1.1 takes a second of musl's for 64 bits wide on MIPS, where
 //! it is 32, so that the clock is anything and no timer is set. Seconds since the boot fit into either.
@@ -43,6 +43,19 @@ fn read(clock: libc::clockid_t) -> u64 {
     let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
     let micros = u64::try_from(now.tv_nsec).unwrap_or(0) / 1_000;
     seconds.saturating_mul(1_000_000).saturating_add(micros)
+}
+
+/// The beginning of 2026, in seconds since 1970: this program is not older.
+#[cfg(feature = "admin")]
+pub(crate) const WRITTEN: i64 = 1_767_225_600;
+
+/// Whether the wall clock shows a time before this program was written, as that of a router without a battery after its boot.
+/// Nothing here minds, but WireGuard does: others take its handshakes for old ones that somebody repeats.
+#[cfg(feature = "admin")]
+pub(crate) fn is_wall_clock_wrong() -> bool {
+    let shown = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    // Before 1970 it is wrong as well.
+    shown.map_or(true, |since| i64::try_from(since.as_secs()).is_ok_and(|seconds| seconds < WRITTEN))
 }
 
 /// Wakes the loop at an instant of [`now`]'s clock, with the kernel's precision instead of the millisecond of

@@ -155,6 +155,14 @@ impl Resolver {
         self.errands.fd()
     }
 
+    /// A name of a peer's that could not be looked up, the last time and ever.
+    #[cfg(feature = "admin")]
+    pub(crate) fn failing(&self, peer: &PublicKey) -> Option<&str> {
+        let failing =
+            |entry: &&Entry| entry.name.peer == *peer && entry.known.is_empty() && entry.retry > FIRST_RETRY;
+        self.entries.iter().find(failing).map(|entry| &*entry.name.host)
+    }
+
     /// When [`Self::handle`] is to be called at the latest.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {

@@ -38,6 +38,7 @@ fn help_and_version_need_nothing() {
         (&["reload", "--help"], "Has a running wgautomesh"),
         (&["metrics", "--help"], "Prints the metrics"),
         (&["doctor", "--help"], "Checks this machine"),
+        (&["why", "--help"], "Says why a peer is connected or not"),
         (&["--version"], concat!("wgautomesh ", env!("CARGO_PKG_VERSION"), "\n")),
     ] {
         let output = wgautomesh(arguments).env_clear().output().unwrap();
@@ -191,6 +192,33 @@ fn status_finds_the_daemon() {
             assert_eq!(status(&directory.0, &["-i", "wg1"]).status.code(), Some(0));
         });
     });
+}
+
+#[test]
+fn why_shows_what_the_daemon_says() {
+    let directory = Directory::new();
+    let why = |arguments: &[&str]| {
+        let all: Vec<&str> = ["why"].iter().chain(arguments).copied().collect();
+        let mut command = Command::new(PROGRAM);
+        command.args(all).env("WGAUTOMESH_RUNTIME_DIR", &directory.0).output().unwrap()
+    };
+    let shown = |output: &Output| {
+        (output.status.code(), text(&output.stdout).to_owned(), text(&output.stderr).to_owned())
+    };
+    while_serving(&directory.0, "wg0", |_| {
+        let done = |stdout: &str| (Some(0), stdout.to_owned(), String::new());
+        assert_eq!(shown(&why(&["my laptop"])), done("explain my laptop\n"));
+        assert_eq!(shown(&why(&["-i", "wg0", "10.1.1.1"])), done("explain 10.1.1.1\n"));
+        assert_eq!(shown(&why(&["bob", "--json"])), done("why bob\n.\n"));
+        // That there is no such peer is no fault of the daemon's version.
+        let complaint = "wgautomesh: wg0: no peer is called \"nobody\"\n".to_owned();
+        assert_eq!(shown(&why(&["nobody"])), (Some(1), String::new(), complaint.clone()));
+        assert_eq!(shown(&why(&["nobody", "--json"])), (Some(1), String::new(), complaint));
+    });
+    let (code, _, complaint) = shown(&why(&["bob", "-i", "wg0"]));
+    assert!(code == Some(1) && complaint.contains("Is it running?"), "{complaint}");
+    assert_eq!(why(&[]).status.code(), Some(2));
+    assert_eq!(why(&["a\nb"]).status.code(), Some(2));
 }
 
 #[test]

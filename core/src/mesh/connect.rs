@@ -277,9 +277,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let Some(peer) = self.peers.get_mut(place) else { return };
         peer.link.fired = now;
         peer.link.readds = peer.link.readds.saturating_add(1);
-        if peer.link.round <= 1 {
-            peer.pending.set(Pending::ATTEMPT);
-        }
+        peer.pending.set(Pending::ATTEMPT);
         self.enter(place, Phase::Fired, now.saturating_add(HELLO_REPEATS[0]));
         self.request(place, Pending::HELLO);
         self.read_soon(now);
@@ -510,10 +508,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
         } else if self.peers.get(place).is_some_and(|p| p.view.is_armed()) {
             self.disarm(place, now);
         }
-        if let Some(peer) = self.peers.get_mut(place)
-            && peer.link.round <= 1
-        {
-            if !open {
+        if let Some(peer) = self.peers.get_mut(place) {
+            if !open && peer.link.round <= 1 {
                 peer.link.aim_nowhere();
             }
             peer.pending.set(Pending::ATTEMPT);
@@ -784,7 +780,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         peer.link.doubt_until = Instant::MIN;
         peer.link.fired = now;
         peer.link.stamp_at = peer.view.stamp;
-        if peer.link.reason != Some(Reason::Left) {
+        if !matches!(peer.link.reason, Some(Reason::Left | Reason::OtherSecret)) {
             peer.link.reason = Some(Reason::NoGossip);
         }
         if peer.link.told != peer.link.reason {

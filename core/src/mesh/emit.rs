@@ -594,7 +594,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
         if peer.pending.take(Pending::ATTEMPT) {
             return Some(Event::Attempt {
                 key,
-                endpoint: peer.link.target.map(SocketAddr::from),
+                // An opener whose WireGuard keeps still has none.
+                endpoint: endpoint.filter(|_| peer.link.initiator || peer.view.endpoint == peer.link.target),
+                kind: peer.link.kind,
                 initiator: peer.link.initiator,
                 via,
                 round: peer.link.round,

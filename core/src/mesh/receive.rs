@@ -69,10 +69,12 @@ impl<const PEERS: usize> Mesh<PEERS> {
         // To see whether it is the original's takes deciphering: once a second is enough to find out.
         let second = now.as_secs() as u8;
         let Some(peer) = self.peers.get_mut(place) else { return };
-        if core::mem::replace(&mut peer.link.examined, second) != second
-            && seal::is_original(&self.secrets, datagram)
-        {
-            self.original_spoke(place, now);
+        if core::mem::replace(&mut peer.link.examined, second) != second {
+            if seal::is_original(&self.secrets, datagram) {
+                self.original_spoke(place, now);
+            } else if matches!(error, OpenError::UnknownKey | OpenError::Seal) {
+                self.other_secret(place, now);
+            }
         }
         self.note_drop(now);
     }
@@ -182,6 +184,19 @@ impl<const PEERS: usize> Mesh<PEERS> {
         }
         // Its session is well, and stays untouched.
         self.enter(place, Phase::Mute, until);
+    }
+
+    /// It speaks our protocol with a secret that is not ours. That keeps nothing from being tried: any program on the peer's host
+    /// can send such a datagram.
+    fn other_secret(&mut self, place: Place, now: Instant) {
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        if peer.link.phase.is_live() || now < peer.link.muted_until {
+            return;
+        }
+        peer.link.reason = Some(Reason::OtherSecret);
+        if peer.link.told != peer.link.reason {
+            self.note_waiting(now);
+        }
     }
 
     /// Whether a peer has not sent too much: a bucket of [`PACKETS_BURST`], refilled in a second.

@@ -48,6 +48,9 @@ impl core::fmt::Display for AskError {
 
 impl core::error::Error for AskError {}
 
+/// In place of a state: the teller has no such peer.
+const NO_PEER: u8 = u8::MAX;
+
 /// What a peer says of its link with another node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Answer {
@@ -57,8 +60,8 @@ pub struct Answer {
     pub teller: PublicKey,
     /// The node in question.
     pub about: PublicKey,
-    /// How it stands.
-    pub state: LinkState,
+    /// How it stands; `None` where the teller has no such peer.
+    pub state: Option<LinkState>,
     /// Why it is not connected; `None` where it is, or for a reason this version does not know.
     pub reason: Option<Reason>,
     /// Where the teller sees that node.
@@ -75,11 +78,34 @@ impl<const PEERS: usize> Mesh<PEERS> {
     /// See [`AskError`].
     pub fn ask(&mut self, peer: &PublicKey, about: &PublicKey) -> Result<u32, AskError> {
         let place = self.peers.find(peer).ok_or(AskError::UnknownPeer)?;
+        let through = self.way_to(place).ok_or(AskError::NotConnected)?;
+        self.question(through, peer, about)
+    }
+
+    /// The same through this mediator, whether `peer` is connected or not.
+    ///
+    /// # Errors
+    /// See [`AskError`].
+    pub fn ask_through(
+        &mut self,
+        mediator: &PublicKey,
+        peer: &PublicKey,
+        about: &PublicKey,
+    ) -> Result<u32, AskError> {
+        let through = self.peers.find(mediator).ok_or(AskError::UnknownPeer)?;
+        if !self.peers.get(through).is_some_and(|p| p.is_live()) {
+            return Err(AskError::NotConnected);
+        }
+        self.question(through, peer, about)
+    }
+
+    fn question(&mut self, through: Place, peer: &PublicKey, about: &PublicKey) -> Result<u32, AskError> {
         let asker = self.own_key().ok_or(AskError::NotConnected)?;
-        let to = self.way_to(place).ok_or(AskError::NotConnected)?;
         let question = (self.roll(u64::from(u32::MAX)) as u32).max(1);
         let ask = Ask { token: question.to_le_bytes(), asker, to: *peer, about: *about };
-        self.tells.push_back(PendingTell { to, what: Matter::Question(ask) }).map_err(|_| AskError::Busy)?;
+        self.tells
+            .push_back(PendingTell { to: through, what: Matter::Question(ask) })
+            .map_err(|_| AskError::Busy)?;
         self.busy = true;
         Ok(question)
     }
@@ -116,17 +142,23 @@ impl<const PEERS: usize> Mesh<PEERS> {
     /// Our own view of a pair.
     fn tell(&self, now: Instant, ask: &Ask) -> Option<Tell> {
         let teller = self.own_key()?;
-        let place = self.peers.find(&ask.about);
-        let peer = place.and_then(|p| self.peers.get(p))?;
-        let state = link_state(peer.link.phase);
-        let reason = if peer.link.phase.is_live() { None } else { peer.link.reason };
-        let since = now.saturating_duration_since(peer.link.since).as_secs();
-        Some(Tell {
+        let stranger = Tell {
             token: ask.token,
             asker: ask.asker,
             teller,
             about: ask.about,
-            state: state as u8,
+            state: NO_PEER,
+            reason: 0,
+            endpoint: None,
+            since_s: 0,
+        };
+        let Some(peer) = self.peers.find(&ask.about).and_then(|p| self.peers.get(p)) else {
+            return Some(stranger);
+        };
+        let reason = if peer.link.phase.is_live() { None } else { peer.link.reason };
+        let since = now.saturating_duration_since(peer.link.since).as_secs();
+        Some(Tell {
+            state: link_state(peer.link.phase) as u8,
             reason: reason.map_or(0, |r| r as u8 + 1),
             endpoint: peer.view.endpoint,
             since_s: if peer.link.since == Instant::MIN {
@@ -134,13 +166,17 @@ impl<const PEERS: usize> Mesh<PEERS> {
             } else {
                 u32::try_from(since).unwrap_or(u32::MAX)
             },
+            ..stranger
         })
     }
 
     /// An answer: for us, or to be passed on.
     pub(super) fn handle_tell(&mut self, from: Place, tell: &Tell) {
         if Some(tell.asker) == self.own_key() {
-            let Some(state) = LinkState::from_wire(tell.state) else { return };
+            let state = LinkState::from_wire(tell.state);
+            if state.is_none() && tell.state != NO_PEER {
+                return;
+            }
             self.answers_event(Answer {
                 question: u32::from_le_bytes(tell.token),
                 teller: tell.teller,

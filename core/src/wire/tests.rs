@@ -342,11 +342,12 @@ fn states_and_reasons_have_their_numbers_for_good() {
         Reason::NoCommonFamily,
         Reason::Isolated,
         Reason::NoHairpin,
+        Reason::OtherSecret,
     ];
     for (number, reason) in (0..).zip(reasons) {
         assert_eq!((reason as u8, Reason::from_wire(number)), (number, Some(reason)));
     }
-    assert!((18..=u8::MAX).all(|number| Reason::from_wire(number).is_none()));
+    assert!((19..=u8::MAX).all(|number| Reason::from_wire(number).is_none()));
     let kinds = [
         CandidateKind::Configured,
         CandidateKind::Global,

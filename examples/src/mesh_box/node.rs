@@ -325,6 +325,15 @@ impl Node {
         Ok(serde_json::from_str(&output.stdout).ok().filter(|_| output.code == Some(0)))
     }
 
+    /// What its daemon, the binary at this path, says of its link with a peer: `why --json PEER`. `None` where it says nothing.
+    ///
+    /// # Errors
+    /// See [`Node`].
+    pub fn why(&mut self, daemon: &Path, peer: &str) -> Result<Option<Value>, BoxError> {
+        let output = self.run(&[&daemon.to_string_lossy(), "why", "--json", peer, CONFIG_PATH])?;
+        Ok(serde_json::from_str(&output.stdout).ok().filter(|_| output.code == Some(0)))
+    }
+
     /// Writes a file inside the node; only what is below `/run` is its own.
     ///
     /// # Errors

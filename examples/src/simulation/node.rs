@@ -19,7 +19,8 @@ use crate::virtual_internet::{
 pub const GOSSIP_PORT: u16 = 1666;
 /// Everybody on an IPv6 link.
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
-const SECRET: &[u8] = b"one secret for all that is simulated";
+/// The gossip secret of every simulated node.
+pub const SECRET: &[u8] = b"one secret for all that is simulated";
 const NEXT_SECRET: &[u8] = b"another secret that all change over to";
 
 /// How far a node has gone from one secret to another, by its configuration.
@@ -105,6 +106,12 @@ pub struct Node<const PEERS: usize> {
     pub link_local: Option<Ipv6Addr>,
     /// Echo replies that the node's user got.
     pub echoes: u64,
+    /// The gossip secret that its daemon is started with, where it is not that of all others.
+    pub secret: Option<Vec<u8>>,
+    /// Mesh addresses from which a firewall inside its tunnel lets no gossip through.
+    pub firewall: Vec<IpAddr>,
+    /// What its engine has told, if it is to be kept.
+    pub events: Option<Vec<(Instant, Event)>>,
     index: u32,
     rng: ChaCha8Rng,
     seed: u64,
@@ -159,6 +166,9 @@ impl<const PEERS: usize> Node<PEERS> {
             lan: false,
             link_local: None,
             echoes: 0,
+            secret: None,
+            firewall: Vec::new(),
+            events: None,
             index: 1,
             rng: ChaCha8Rng::seed_from_u64(seed ^ 2),
             seed,
@@ -176,6 +186,9 @@ impl<const PEERS: usize> Node<PEERS> {
         self.rng = ChaCha8Rng::seed_from_u64(self.seed ^ (self.runs << 32));
         let mut mesh = Box::new(Mesh::new());
         set_secrets(&mut mesh, self.rotation);
+        if let Some(secret) = &self.secret {
+            mesh.set_secrets([SharedKey::derive(secret)]);
+        }
         mesh.allow_openers(now, self.openers);
         for (number, endpoints) in &self.setup.peers {
             let key = key_of(*number);
@@ -379,7 +392,9 @@ impl<const PEERS: usize> Node<PEERS> {
                 self.echoes += 1;
                 return;
             }
-            Proto::Udp if header.dst.port() != GOSSIP_PORT => return,
+            Proto::Udp if header.dst.port() != GOSSIP_PORT || self.firewall.contains(&header.src.ip()) => {
+                return;
+            }
             Proto::Udp => {}
         }
         self.mix(now, payload.len() as u64);
@@ -532,6 +547,9 @@ impl<const PEERS: usize> Node<PEERS> {
         }
         if let Some(log) = &mut self.log {
             log.push((now, format!("{event:?}")));
+        }
+        if let Some(events) = &mut self.events {
+            events.push((now, event));
         }
     }
 

@@ -10,6 +10,7 @@ use std::{
 };
 
 use embassy_time::{Duration, Instant};
+use wgautomesh_core::Mesh;
 
 use super::{
     handshakes::Handshakes,
@@ -166,6 +167,17 @@ impl<const PEERS: usize> World<PEERS> {
     pub fn rotate(&mut self, node: usize, rotation: Rotation) {
         self.nodes[node].rotate(rotation);
         self.work(node);
+    }
+
+    /// Does something with a node's engine, if its daemon runs, and what the engine then wants.
+    pub fn with_engine<T>(
+        &mut self,
+        node: usize,
+        act: impl FnOnce(Instant, &mut Mesh<PEERS>) -> T,
+    ) -> Option<T> {
+        let done = self.nodes[node].mesh.as_mut().map(|mesh| act(self.now, mesh));
+        self.work(node);
+        done
     }
 
     /// A user on a node's machine sends an echo request to another node, through the tunnel.

@@ -25,6 +25,9 @@ pub enum FetchError {
     Incomplete,
     /// The daemon does not know the request, as one of before may not: its reason.
     Refused(String),
+    /// The daemon knows the request, and there is no answer to it: its reason.
+    #[cfg(feature = "admin")]
+    Declined(String),
     /// Something else went wrong.
     Io(io::Error),
 }
@@ -39,6 +42,8 @@ impl fmt::Display for FetchError {
             Self::TimedOut => f.write_str("the daemon did not answer in time"),
             Self::Incomplete => f.write_str("the daemon hung up in the middle of its answer"),
             Self::Refused(message) => write!(f, "the daemon refused: {message}"),
+            #[cfg(feature = "admin")]
+            Self::Declined(message) => f.write_str(message),
             Self::Io(error) => error.fmt(f),
         }
     }
@@ -77,6 +82,10 @@ pub fn fetch(
         return Err(FetchError::Incomplete);
     }
     if let Some(why) = refusal(&text) {
+        #[cfg(feature = "admin")]
+        if let Some(message) = declined(&text) {
+            return Err(FetchError::Declined(message));
+        }
         return Err(FetchError::Refused(why));
     }
     if request.is_for_people() {
@@ -90,6 +99,13 @@ pub fn fetch(
 fn refusal(answer: &str) -> Option<String> {
     let rest = answer.strip_prefix("{\"version\":")?.trim_start_matches(|c: char| c.is_ascii_digit());
     Some(rest.strip_prefix(",\"error\":")?.trim_end().trim_end_matches('}').to_owned() + "}")
+}
+
+/// The message of a [`Refusal`](super::Refusal) of something that the daemon does know how to answer.
+#[cfg(feature = "admin")]
+fn declined(answer: &str) -> Option<String> {
+    let refusal: super::Refusal = serde_json::from_str(answer).ok()?;
+    (refusal.error.id != "unknown-request").then_some(refusal.error.message)
 }
 
 fn exchange(path: &Path, request: &Request, patience: Duration) -> io::Result<Vec<u8>> {

@@ -12,7 +12,8 @@
 //! router is 45 kB, and shows all that a newer daemon has to say. A request that is not known is answered with
 //! `{"version":1,"error":{"id":"...","message":"..."}}`.
 //!
-//! An answer that takes a while, since others are asked first, is given later with a [`Ticket`].
+//! `why PEER` gets the document that says why a peer is connected or not, `explain PEER` the same as text for people. An answer
+//! that takes a while, as these do, since others are asked first, is given later with a [`Ticket`].
 //!
 //! [`Server`] is a plain object without a thread for the daemon's loop; it never blocks, whatever a client does.
 //! [`fetch`] is the client's side, which blocks with a time-out. [`status`] has the document, [`render`] makes a table
@@ -20,12 +21,16 @@
 
 mod client;
 #[cfg(feature = "admin")]
+pub mod explain;
+#[cfg(feature = "admin")]
 mod reload;
 pub mod render;
 #[cfg(feature = "admin")]
 pub mod schema;
 mod server;
 pub mod status;
+#[cfg(feature = "admin")]
+pub mod why;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -33,6 +38,8 @@ pub(crate) mod tests;
 pub use client::{FetchError, fetch, running};
 #[cfg(feature = "admin")]
 pub use reload::{Handover, Reloaded};
+#[cfg(feature = "admin")]
+pub(crate) use server::refusal;
 pub use server::{BindError, Interest, MAX_CLIENTS, Server, Ticket};
 #[cfg(feature = "admin")]
 pub(crate) use server::{Flow, tell};
@@ -94,6 +101,13 @@ pub enum Request {
     /// The map of the mesh: a [`Map`](crate::map::Map). Its answer comes later, since others are asked first.
     #[cfg(feature = "admin")]
     Map,
+    /// Why a peer is connected or not: a [`why::Why`]. It is named by its name, its mesh address, its key or the beginning of
+    /// that.
+    #[cfg(feature = "admin")]
+    Why(String),
+    /// The same as text for people: what [`explain::text`] makes of it.
+    #[cfg(feature = "admin")]
+    Explain(String),
 }
 
 impl Request {
@@ -101,7 +115,8 @@ impl Request {
     #[cfg(not(feature = "admin"))]
     const KNOWN: &str = "\"status\" and \"table\"";
     #[cfg(feature = "admin")]
-    const KNOWN: &str = "\"status\", \"table\", \"reload\", \"metrics\" and \"map\"";
+    const KNOWN: &str =
+        "\"status\", \"table\", \"reload\", \"metrics\", \"map\", \"why PEER\" and \"explain PEER\"";
 
     /// The line that asks, without its end.
     pub fn line(&self) -> Cow<'static, str> {
@@ -116,6 +131,10 @@ impl Request {
             Self::Metrics => "metrics".into(),
             #[cfg(feature = "admin")]
             Self::Map => "map".into(),
+            #[cfg(feature = "admin")]
+            Self::Why(peer) => format!("why {peer}").into(),
+            #[cfg(feature = "admin")]
+            Self::Explain(peer) => format!("explain {peer}").into(),
         }
     }
 
@@ -133,6 +152,10 @@ impl Request {
             ("metrics", "") => Some(Self::Metrics),
             #[cfg(feature = "admin")]
             ("map", "") => Some(Self::Map),
+            #[cfg(feature = "admin")]
+            ("why", peer) if !peer.is_empty() => Some(Self::Why(peer.into())),
+            #[cfg(feature = "admin")]
+            ("explain", peer) if !peer.is_empty() => Some(Self::Explain(peer.into())),
             _ => None,
         }
     }
@@ -143,7 +166,7 @@ impl Request {
             Self::Status => Some(status.to_json()),
             Self::Table => Some(for_people(render::table(status))),
             #[cfg(feature = "admin")]
-            Self::Metrics | Self::Reload(_) | Self::Map => None,
+            Self::Metrics | Self::Reload(_) | Self::Map | Self::Why(_) | Self::Explain(_) => None,
         }
     }
 
@@ -155,7 +178,9 @@ impl Request {
             Self::Map => false,
             Self::Table => true,
             #[cfg(feature = "admin")]
-            Self::Metrics | Self::Reload(_) => true,
+            Self::Why(_) => false,
+            #[cfg(feature = "admin")]
+            Self::Metrics | Self::Reload(_) | Self::Explain(_) => true,
         }
     }
 }
@@ -172,7 +197,7 @@ pub struct Refusal {
 /// Why a request was not answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusalReason {
-    /// Stable, in kebab case: `unknown-request`, `request-too-long`.
+    /// Stable, in kebab case: `unknown-request`, `request-too-long`, `unknown-peer`, `ambiguous-peer`.
     pub id: String,
     /// For people.
     pub message: String,

@@ -148,7 +148,7 @@ pub(crate) fn label(peer: &Peer) -> String {
     cut
 }
 
-fn short(key: &str) -> String {
+pub(super) fn short(key: &str) -> String {
     printable(key).chars().take(8).collect()
 }
 

@@ -382,7 +382,8 @@ pub(crate) fn tell(stream: &mut impl io::Write, answer: &[u8], sent: &mut usize)
     }
 }
 
-fn refusal(id: &str, message: &str) -> String {
+/// The document for a request that is not answered.
+pub(crate) fn refusal(id: &str, message: &str) -> String {
     let document =
         Refusal { version: VERSION, error: RefusalReason { id: id.to_owned(), message: message.to_owned() } };
     let mut text = serde_json::to_string(&document).unwrap_or_default();

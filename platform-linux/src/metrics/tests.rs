@@ -43,7 +43,9 @@ fn node() -> (Status, Tally, Process) {
         via: None,
         took: Duration::from_millis(millis),
     };
-    let attempt = |key, initiator| Event::Attempt { key, endpoint: None, initiator, via: None, round: 1 };
+    let kind = CandidateKind::Configured;
+    let attempt =
+        |key, initiator| Event::Attempt { key, endpoint: None, kind, initiator, via: None, round: 1 };
     for event in [
         attempt(dora, true),
         connected(73),

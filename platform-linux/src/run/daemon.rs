@@ -26,9 +26,11 @@ use wgautomesh_core::{
 
 #[cfg(feature = "admin")]
 use super::map::Inquiry;
-use super::{Node, RunError, adopt::Adopted, memory::Memory, names::Names, report, status};
 #[cfg(feature = "admin")]
-use crate::control::for_people;
+use super::why::Machine;
+use super::{Node, RunError, adopt::Adopted, memory::Memory, names::Names, report, status, why::Desk};
+#[cfg(feature = "admin")]
+use crate::{clock, control::for_people};
 use crate::{
     config::LanConfig,
     control::{Request, Ticket, status::Status},
@@ -127,6 +129,7 @@ pub(super) struct Daemon<'m, W, A, S: Stack, O, R, const PEERS: usize> {
     #[cfg(feature = "admin")]
     inquiry: Option<Inquiry>,
     tally: Tally,
+    desk: Desk,
 }
 
 impl<'m, W, A, S, O, R, const PEERS: usize> Daemon<'m, W, A, S, O, R, PEERS>
@@ -155,6 +158,7 @@ where
             #[cfg(feature = "admin")]
             inquiry: None,
             tally: Tally::new(),
+            desk: Desk::new(),
         }
     }
 
@@ -192,6 +196,7 @@ where
             self.link.retry_at,
             #[cfg(feature = "admin")]
             self.inquiry.as_ref().map(Inquiry::poll_timeout),
+            self.desk.poll_timeout(),
         ];
         timeouts.into_iter().flatten().min()
     }
@@ -289,18 +294,11 @@ where
         metrics::text(&self.status(now), &self.tally)
     }
 
-    /// What a request over the control socket gets; `None` where that comes later, with [`settled`](Self::settled).
-    #[cfg_attr(
-        not(feature = "admin"),
-        expect(clippy::needless_pass_by_ref_mut, reason = "all answers are at hand")
-    )]
+    /// What a request over the control socket gets; `None` where that comes later, by [`Self::settled`] or [`Self::next_answer`].
+    #[cfg(feature = "admin")]
     pub(super) fn answer(&mut self, now: Instant, request: &Request, ticket: Ticket) -> Option<String> {
-        #[cfg(not(feature = "admin"))]
-        let _ = ticket;
         match request {
-            #[cfg(feature = "admin")]
             Request::Metrics => Some(for_people(self.metrics(now))),
-            #[cfg(feature = "admin")]
             Request::Map => {
                 match &mut self.inquiry {
                     Some(inquiry) => inquiry.join(ticket),
@@ -308,7 +306,46 @@ where
                 }
                 None
             }
+            Request::Why(peer) => self.desk.ask(now, self.mesh, &self.names, peer, false, ticket),
+            Request::Explain(peer) => self.desk.ask(now, self.mesh, &self.names, peer, true, ticket),
             status => status.answer(&self.status(now)),
+        }
+    }
+
+    /// What a request over the control socket gets.
+    #[cfg(not(feature = "admin"))]
+    pub(super) fn answer(&self, now: Instant, request: &Request, _: Ticket) -> Option<String> {
+        request.answer(&self.status(now))
+    }
+
+    /// An answer that took a while.
+    #[cfg(feature = "admin")]
+    pub(super) fn next_answer(&mut self, now: Instant) -> Result<Option<(Ticket, String)>, RunError> {
+        if self.desk.is_idle() {
+            return Ok(None);
+        }
+        // What others are asked is to be on its way.
+        self.carry_out(now)?;
+        let Some(peer) = self.desk.next(now) else { return Ok(None) };
+        let machine = self.machine(now, &peer);
+        Ok(self.desk.next_answer(now, self.mesh, &self.node, &self.names, &machine))
+    }
+
+    /// What the machine has to say of a peer, besides the engine.
+    #[cfg(feature = "admin")]
+    fn machine(&mut self, now: Instant, peer: &PublicKey) -> Machine {
+        let address = self.mesh.peers().find(|known| known.key == *peer).map(|known| known.address);
+        let taken = |allowed: (IpAddr, u8)| Some(allowed.0) == address && matches!(allowed.1, 32 | 128);
+        let snapshot = self.parts.wireguard.read().ok();
+        let address_holder = snapshot.and_then(|snapshot| {
+            let mut others = snapshot.peers().filter(|(reading, _)| reading.key != *peer);
+            others.find_map(|(reading, mut ips)| ips.any(taken).then_some(reading.key))
+        });
+        Machine {
+            clock_wrong: clock::is_wall_clock_wrong(),
+            port_mapping: self.parts.mapper.as_ref().map(|mapper| mapper.status(now)),
+            address_holder,
+            failing_name: self.parts.resolver.failing(peer).map(Into::into),
         }
     }
 
@@ -355,6 +392,7 @@ where
         log::trace!("{}: {action:?}", self.names.of(*key));
         if let Err(error) = self.parts.wireguard.apply(key, action) {
             log::debug!("{}: {action:?}: {error:?}", self.names.of(*key));
+            self.desk.note_refused(now, key, action, error);
             self.mesh.handle_action_error(now, key, action, error);
         }
     }
@@ -368,6 +406,7 @@ where
         }
         let names = &self.names;
         self.tally.note(event, names.iter().count(), |key| names.contains(key));
+        self.desk.note(now, self.mesh, event);
         match event {
             Event::Connected { key, .. } => self.parts.resolver.set_connected(now, key, true),
             Event::Lost { key, .. } => {

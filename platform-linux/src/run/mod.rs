@@ -16,6 +16,8 @@ mod reload;
 mod report;
 mod signals;
 mod status;
+#[cfg_attr(not(feature = "admin"), path = "why/absent.rs")]
+mod why;
 
 #[cfg(test)]
 mod tests;
@@ -205,22 +207,26 @@ pub fn run<const PEERS: usize>(config: &Config, mesh: &mut Mesh<PEERS>) -> Resul
         }
         let now = clock::now();
         daemon.turn(now, ready)?;
+        if let Some(server) = server.as_mut().filter(|_| asked || ready.alarm) {
+            server.handle(now, |request, ticket| {
+                #[cfg(all(feature = "admin", feature = "toml"))]
+                if let control::Request::Reload(handover) = &request {
+                    let reloaded = reload.reload(handover.as_ref(), |difference, config, fresh| {
+                        daemon.change(now, difference, config, fresh);
+                    });
+                    return Some(reloaded.answer());
+                }
+                daemon.answer(now, &request, ticket)
+            });
+        }
+        // After the requests, which these may be the answers to.
+        #[cfg(feature = "admin")]
         if let Some(server) = &mut server {
-            #[cfg(feature = "admin")]
             for (ticket, answer) in daemon.settled(now) {
                 server.settle(ticket, answer);
             }
-            if asked || ready.alarm {
-                server.handle(now, |request, ticket| {
-                    #[cfg(all(feature = "admin", feature = "toml"))]
-                    if let control::Request::Reload(handover) = &request {
-                        let reloaded = reload.reload(handover.as_ref(), |difference, config, fresh| {
-                            daemon.change(now, difference, config, fresh);
-                        });
-                        return Some(reloaded.answer());
-                    }
-                    daemon.answer(now, &request, ticket)
-                });
+            while let Some((ticket, answer)) = daemon.next_answer(now)? {
+                server.settle(ticket, answer);
             }
         }
         #[cfg(all(feature = "admin", feature = "toml"))]

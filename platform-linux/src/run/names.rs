@@ -34,6 +34,11 @@ impl Names {
         Self(vec![(key, Some(name.into()))])
     }
 
+    #[cfg(all(test, feature = "admin", not(target_arch = "mips")))]
+    pub(super) fn of_test<'n>(named: impl IntoIterator<Item = (PublicKey, &'n str)>) -> Self {
+        Self(named.into_iter().map(|(key, name)| (key, Some(name.into()))).collect())
+    }
+
     /// A peer that the configuration does not name.
     pub(super) fn add(&mut self, key: PublicKey) {
         self.0.push((key, None));
@@ -63,7 +68,8 @@ impl Names {
         self.name(key).map_or_else(|| format!("{key:.8}"), Into::into)
     }
 
-    fn name(&self, key: &PublicKey) -> Option<&str> {
+    /// What the configuration calls it.
+    pub(super) fn name(&self, key: &PublicKey) -> Option<&str> {
         self.0.iter().find(|(other, _)| other == key)?.1.as_deref()
     }
 }

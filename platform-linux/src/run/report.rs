@@ -30,7 +30,7 @@ pub(super) fn line(event: &Event, names: &Names) -> Option<(Level, String)> {
         Event::Waiting { key, reason } => {
             (Level::Info, format!("{}: not connected: {reason}", names.of(*key)))
         }
-        Event::Attempt { key, endpoint, initiator, via: by, round } => {
+        Event::Attempt { key, endpoint, initiator, via: by, round, kind: _ } => {
             let role = if *initiator { "initiating" } else { "opening" };
             let (peer, at, by) = (names.of(*key), at(endpoint), via(by));
             (Level::Debug, format!("{peer}: {role}{at}, round {round}{by}"))
@@ -122,7 +122,14 @@ mod tests {
                 "AAAAAAAA: not connected: no connected peer could introduce us",
             ),
             (
-                Event::Attempt { key, endpoint, initiator: true, via: None, round: 2 },
+                Event::Attempt {
+                    key,
+                    endpoint,
+                    kind: CandidateKind::Configured,
+                    initiator: true,
+                    via: None,
+                    round: 2,
+                },
                 Level::Debug,
                 "AAAAAAAA: initiating at 203.0.113.5:51820, round 2",
             ),
@@ -157,7 +164,7 @@ mod tests {
             (Event::Waiting { key, reason: Reason::NoGossip }, "its wgautomesh does not"),
             (Event::Waiting { key, reason: Reason::Connecting }, "connecting"),
             (
-                Event::Attempt { key, endpoint, initiator: false, via: None, round: 1 },
+                Event::Attempt { key, endpoint, kind, initiator: false, via: None, round: 1 },
                 "opening at 203.0.113.5:51820",
             ),
             (Event::Moved { key, endpoint: address, kind: CandidateKind::Roamed }, "203.0.113.5:51820"),

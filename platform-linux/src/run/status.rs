@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use wgautomesh_core::{Counters, Instant, LinkState, Mesh, NatClass, Nats, PeerStatus, PublicKey};
+use wgautomesh_core::{Counters, Instant, LinkState, Mesh, NatClass, Nats, PeerStatus, PublicKey, Reason};
 
 use super::{Node, names::Names};
 use crate::control::{
@@ -66,9 +66,7 @@ fn peer(
         handshake_age_s: peer.handshake_at.map(|at| now.saturating_duration_since(at).as_secs()),
         rx_bytes: peer.rx_bytes,
         tx_bytes: peer.tx_bytes,
-        reason: peer
-            .reason
-            .map(|reason| status::Reason { id: reason.as_str().into(), message: reason.to_string() }),
+        reason: peer.reason.map(reason),
         lan_barred: peer.lan_barred.map(Into::into),
         via: peer.via.map(|key| names.short(&key)),
         nat: nats(peer.nats),
@@ -85,6 +83,10 @@ pub(super) const fn state(state: LinkState) -> PeerState {
         LinkState::Connected | LinkState::Probing => PeerState::Connected,
         _ => PeerState::Unknown,
     }
+}
+
+pub(super) fn reason(reason: Reason) -> status::Reason {
+    status::Reason { id: reason.as_str().into(), message: reason.to_string() }
 }
 
 pub(super) fn nats(nats: Nats) -> status::Nats {

@@ -35,7 +35,7 @@ use crate::{
         lan::{Lan, LanPlace},
         opener::{Openers, Source},
     },
-    resolve::Resolver,
+    resolve::{self, Resolver},
     watch::{Changes, Link, Watch},
     wireguard::{ReadError, Snapshot, WireGuard, fake::Fake},
 };
@@ -257,6 +257,17 @@ fn daemon_of<'m>(mesh: &'m mut Mesh<4>, world: &Shared, adopting: bool) -> TestD
 }
 
 fn built<'m>(mesh: &'m mut Mesh<4>, world: &Shared, adopted: Adopted, names: Names) -> TestDaemon<'m> {
+    resolving(mesh, world, adopted, names, None)
+}
+
+/// With a name that is looked up in vain.
+fn resolving<'m>(
+    mesh: &'m mut Mesh<4>,
+    world: &Shared,
+    adopted: Adopted,
+    names: Names,
+    name: Option<resolve::Name>,
+) -> TestDaemon<'m> {
     let fd = eventfd(0, EventfdFlags::CLOEXEC).expect("eventfd");
     let look_up = |_: &str, _| Err(io::ErrorKind::Unsupported.into());
     let parts = Parts {
@@ -265,7 +276,7 @@ fn built<'m>(mesh: &'m mut Mesh<4>, world: &Shared, adopted: Adopted, names: Nam
         stack: world.clone(),
         openers: world.clone(),
         rng: Counter(0),
-        resolver: Resolver::new(at(0), [], Arc::new(look_up)).expect("eventfd"),
+        resolver: Resolver::new(at(0), name, Arc::new(look_up)).expect("eventfd"),
         memory: Memory::none(),
         adopted,
         mapper: None,
@@ -582,8 +593,6 @@ fn the_peers_of_the_interface_are_adopted_and_let_go() {
 #[cfg(feature = "admin")]
 #[test]
 fn every_counter_is_a_metric() {
-    use crate::control::{Request, Ticket};
-
     let (world, mut mesh) = (Shared::default(), mesh());
     world.set_interface(Some(interface(5)));
     let mut daemon = daemon(&mut mesh, &world);
@@ -596,7 +605,7 @@ fn every_counter_is_a_metric() {
     let described =
         crate::control::schema::FIELDS.iter().filter_map(|field| field.path.strip_prefix("counters."));
     assert_eq!(counted, described.collect::<Vec<_>>());
-    let text = daemon.answer(at(5_000), &Request::Metrics, Ticket::for_test(0)).expect("at once");
+    let text = asked(&mut daemon, 5_000, "metrics");
     let value = |name: &str| -> f64 {
         let line =
             text.lines().find(|line| line.starts_with(&format!("{name}{{interface=\"wg0\"}} "))).expect(name);
@@ -628,4 +637,121 @@ fn a_map_comes_later() {
     assert_eq!((*first, *second), (Ticket::for_test(1), Ticket::for_test(2)));
     assert!(map == same && map.starts_with("{\"version\":1,\"interface\":\"wg0\",\"nodes\":[{"), "{map}");
     assert_eq!(daemon.settled(at(5_000)), []);
+}
+
+/// Asks as a person does, by the control socket, and lets so much time pass as it takes.
+#[cfg(feature = "admin")]
+fn asked(daemon: &mut TestDaemon<'_>, now: u64, line: &str) -> String {
+    use core::sync::atomic::{AtomicU32, Ordering};
+    use std::{
+        io::{Read as _, Write as _},
+        os::unix::{fs::PermissionsExt as _, net::UnixStream},
+    };
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let directory = std::env::temp_dir().join(format!("wgautomesh-run-{}-{number}", std::process::id()));
+    std::fs::create_dir(&directory).expect("a directory");
+    std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o755)).expect("ours");
+    let name = crate::config::InterfaceName::parse("wg0").expect("a name");
+    let mut server = crate::control::Server::bind(&directory, &name).expect("a socket");
+    let mut client = UnixStream::connect(server.path()).expect("it listens");
+    client.write_all(format!("{line}\n").as_bytes()).expect("it reads");
+    server.handle(at(now), |request, ticket| daemon.answer(at(now), &request, ticket));
+    let mut now = at(now);
+    loop {
+        while let Some((ticket, answer)) = daemon.next_answer(now).expect("no error") {
+            server.settle(ticket, answer);
+        }
+        // Whoever has its answer is let go.
+        if server.next_timeout().is_none() {
+            break;
+        }
+        now = daemon.poll_timeout().expect("somebody waits");
+        daemon.turn(now, Ready { alarm: true, ..Ready::default() }).expect("a turn");
+    }
+    let mut said = String::new();
+    client.read_to_string(&mut said).expect("the whole answer");
+    drop(server);
+    std::fs::remove_dir_all(&directory).expect("ours");
+    said
+}
+
+#[cfg(feature = "admin")]
+#[test]
+fn why_names_an_endpoint_that_cannot_be_sent_to() {
+    use wgautomesh_core::ActionError;
+    for (error, cause) in
+        [(ActionError::RoutedIntoMesh, "endpoint-in-tunnel"), (ActionError::Unroutable, "no-route")]
+    {
+        let (world, mut mesh) = (Shared::default(), mesh());
+        world.set_interface(Some(interface(5)));
+        let refuse: fn(&PeerAction) -> Option<ActionError> = match error {
+            ActionError::RoutedIntoMesh => |action| is_aimed(action).then_some(ActionError::RoutedIntoMesh),
+            _ => |action| is_aimed(action).then_some(ActionError::Unroutable),
+        };
+        world.0.borrow_mut().wireguard.refuse = Some(refuse);
+        let mut daemon = daemon(&mut mesh, &world);
+        daemon.start(at(0)).expect("a start");
+        pass(&mut daemon, at(30_000));
+        let said = asked(&mut daemon, 30_000, "why 10.9.0.2");
+        let why: crate::control::why::Why = serde_json::from_str(&said).expect("a document");
+        let found = why.cause.expect("it is not connected");
+        assert_eq!(found.id, cause);
+        assert!(found.message.contains("203.0.113.2:51820"), "{}", found.message);
+        assert!(why.history.iter().any(|entry| entry.what == "refused" && entry.times > 0));
+        let text = asked(&mut daemon, 30_000, "explain 10.9.0.2");
+        assert!(text.ends_with(&format!("\nCause: {cause}\n.\n")), "{text}");
+    }
+}
+
+#[cfg(feature = "admin")]
+fn is_aimed(action: &PeerAction) -> bool {
+    matches!(action, PeerAction::Add { endpoint: Some(_), .. } | PeerAction::Readd { endpoint: Some(_) })
+}
+
+#[cfg(feature = "admin")]
+#[test]
+fn why_says_whose_the_address_is_and_which_peers_there_are() {
+    let (world, mut mesh) = (Shared::default(), mesh());
+    let mut foreign = PeerInfo::from_public_key(Key([7; 32]));
+    foreign.config.allowed_ips.push("10.9.0.2/32".parse().expect("a network"));
+    world.0.borrow_mut().wireguard.peers.push(foreign);
+    world.set_interface(Some(interface(5)));
+    let mut daemon = daemon(&mut mesh, &world);
+    daemon.start(at(0)).expect("a start");
+    pass(&mut daemon, at(10_000));
+    let said = asked(&mut daemon, 10_000, &format!("why {PEER}"));
+    let why: crate::control::why::Why = serde_json::from_str(&said).expect("a document");
+    let cause = why.cause.expect("it is not connected");
+    assert_eq!(cause.id, "address-taken");
+    let holder = format!("{:.8}", PublicKey::from_bytes([7; 32]));
+    assert!(cause.message.ends_with(&format!("10.9.0.2 as an allowed IP of {holder}")), "{}", cause.message);
+    let refusal: crate::control::Refusal =
+        serde_json::from_str(&asked(&mut daemon, 10_000, "why nobody")).expect("a document");
+    assert_eq!(refusal.error.id, "unknown-peer");
+    assert!(refusal.error.message.contains("10.9.0.2"), "{}", refusal.error.message);
+}
+
+#[cfg(feature = "admin")]
+#[test]
+fn why_names_a_name_that_cannot_be_looked_up() {
+    let (world, mut mesh) = (Shared::default(), mesh());
+    mesh.set_configured_endpoints(at(0), &PEER, &[]);
+    world.set_interface(Some(interface(5)));
+    let name =
+        resolve::Name { peer: PEER, host: "bob.example.net".into(), port: 51820, beside: Box::default() };
+    let mut daemon = resolving(&mut mesh, &world, Adopted::with(false, [PEER]), Names::default(), Some(name));
+    daemon.start(at(0)).expect("a start");
+    {
+        // The look-up fails, on its own thread.
+        use rustix::event::{PollFd, PollFlags};
+        let answered = [PollFd::from_borrowed_fd(daemon.fds().resolver, PollFlags::IN)];
+        crate::clock::ready_within(&answered, wgautomesh_core::Duration::from_secs(60));
+    }
+    daemon.turn(at(100), Ready { resolver: true, ..NOTHING }).expect("a turn");
+    let said = asked(&mut daemon, 500, "why 10.9.0.2");
+    let why: crate::control::why::Why = serde_json::from_str(&said).expect("a document");
+    let cause = why.cause.expect("it is not connected");
+    assert_eq!(cause.id, "name-not-found");
+    assert!(cause.message.starts_with("bob.example.net, "), "{}", cause.message);
 }

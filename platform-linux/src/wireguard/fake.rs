@@ -14,6 +14,8 @@ pub(crate) struct Fake {
     pub(crate) peers: Vec<PeerInfo>,
     pub(crate) actions: Vec<(PublicKey, PeerAction)>,
     pub(crate) readings: usize,
+    /// Which actions fail, and how.
+    pub(crate) refuse: Option<fn(&PeerAction) -> Option<ActionError>>,
     snapshot: Option<Snapshot>,
 }
 
@@ -26,6 +28,9 @@ impl WireGuard for Fake {
 
     fn apply(&mut self, key: &PublicKey, action: &PeerAction) -> Result<(), ActionError> {
         self.actions.push((*key, *action));
+        if let Some(error) = self.refuse.and_then(|refuse| refuse(action)) {
+            return Err(error);
+        }
         let key = Key(*key.as_bytes());
         let found = self.peers.iter().position(|peer| peer.config.public_key == key);
         match (*action, found) {

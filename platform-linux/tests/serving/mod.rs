@@ -75,7 +75,7 @@ pub(crate) fn while_serving_this<T>(directory: &Path, status: &Status, asking: i
         scope.spawn(|| {
             while !done.load(Ordering::Acquire) {
                 server.handle(Instant::from_secs(1), |request, _| {
-                    Some(request.answer(status).unwrap_or_else(|| format!("{METRICS}.\n")))
+                    Some(request.answer(status).unwrap_or_else(|| answer_by_itself(&request.line())))
                 });
                 std::thread::sleep(core::time::Duration::from_millis(2));
             }
@@ -92,3 +92,17 @@ pub(crate) const METRICS: &str = "wgautomesh_interface_up 1\n";
 #[allow(dead_code, reason = "not every file of tests looks at the table")]
 pub(crate) const TABLE: &str =
     "wg0  gossip port 1666  up 1m01s\nseen by nobody yet; NAT unknown\n0 of 0 peers connected\n";
+
+/// What the status alone does not answer: the metrics; else the request itself as a text, or that there is no such peer as `nobody`.
+fn answer_by_itself(line: &str) -> String {
+    if line == "metrics" {
+        return format!("{METRICS}.\n");
+    }
+    if line.ends_with(" nobody") {
+        let message = "no peer is called \\\"nobody\\\"";
+        return format!(
+            "{{\"version\":1,\"error\":{{\"id\":\"unknown-peer\",\"message\":\"{message}\"}}}}\n"
+        );
+    }
+    format!("{line}\n.\n")
+}

@@ -209,6 +209,39 @@ fn a_peer_that_speaks_the_originals_protocol_is_left_alone_for_ten_minutes() {
     assert!(first.at >= began + ORIGINAL_PAUSE && first.has(Kind::Hello));
 }
 
+/// Its WireGuard has answered; what it says cannot be read.
+#[test]
+fn a_peer_with_another_secret_is_told_from_one_without_a_daemon() {
+    let mut bench = Bench::<8>::connected(2, [1]);
+    bench.secrets.push(SharedKey::derive(b"another"));
+    bench.seals_with = 1;
+    let hello = bench.hello();
+    let foreign = bench.datagram(|writer| writer.frame(Kind::Hello, &hello));
+    let mut forged = foreign.clone();
+    bench.seals_with = 0;
+    forged[1] = bench.datagram(|writer| writer.frame(Kind::Hello, &hello))[1];
+    for datagram in [foreign, forged] {
+        let mut bench = Bench::<8>::connected(2, [1]);
+        let said = |bench: &mut Bench<8>, from| {
+            bench.mesh.handle_datagram(bench.now, mesh_address(from), &mut datagram.clone());
+            bench.poll();
+            bench.reason(from)
+        };
+        // Any program on a peer's host can send it: a peer that answers is well.
+        assert_eq!((said(&mut bench, 1), bench.state(1)), (None, LinkState::Connected));
+        assert_eq!(said(&mut bench, 2), Some(Reason::OtherSecret));
+        // It is tried again as anybody else, and nothing else is said meanwhile.
+        bench.tunnel.get_mut(&key(2)).expect("added").reading.last_handshake = 5;
+        bench.read();
+        bench.advance(Duration::from_secs(5));
+        assert_eq!(bench.reason(2), Some(Reason::OtherSecret));
+        assert!(bench.has_event(|e| *e == Event::Waiting { key: key(2), reason: Reason::OtherSecret }));
+        assert!(!bench.has_event(|e| *e == Event::Waiting { key: key(2), reason: Reason::NoGossip }));
+        bench.connect(2);
+        assert_eq!(bench.reason(2), None);
+    }
+}
+
 #[test]
 fn a_peer_that_changed_over_to_our_protocol_is_answered_at_once() {
     let mut bench = Bench::<8>::connected(2, [1]);

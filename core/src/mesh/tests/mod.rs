@@ -18,6 +18,7 @@ mod records;
 mod recovery;
 mod rotation;
 mod table;
+mod tell;
 
 use core::net::{IpAddr, Ipv4Addr};
 

@@ -14,6 +14,7 @@ pub(crate) enum Topic {
     Metrics,
     Doctor,
     Map,
+    Why,
 }
 
 impl Topic {
@@ -30,6 +31,7 @@ impl Topic {
             Some("metrics") => Self::Metrics,
             Some("doctor") => Self::Doctor,
             Some("map") => Self::Map,
+            Some("why") => Self::Why,
             _ => Self::General,
         }
     }
@@ -49,6 +51,7 @@ pub(crate) fn text(topic: Topic) -> &'static str {
         Topic::Metrics => METRICS,
         Topic::Doctor => DOCTOR,
         Topic::Map => MAP,
+        Topic::Why => WHY,
     }
 }
 
@@ -64,10 +67,11 @@ Usage:
   wgautomesh import FILE.conf  print the configuration for a wg-quick file
   wgautomesh genkey            print a new gossip secret
   wgautomesh status            show the peers of a running wgautomesh
+  wgautomesh why PEER          say why a peer is connected or not
   wgautomesh map               show how all nodes reach each other
+  wgautomesh doctor [FILE]     check this machine for what FILE wants
   wgautomesh reload            have it go by its configuration as it is now
   wgautomesh metrics           print its metrics for Prometheus
-  wgautomesh doctor [FILE]     check this machine for what FILE wants
   wgautomesh COMMAND --help    more about one command
 
 FILE is a TOML file, /etc/wgautomesh.toml if none is given. A first word that is
@@ -278,6 +282,27 @@ and ? one that nobody said anything of. EIM is an endpoint-independent NAT, EDM
 an endpoint-dependent (\"symmetric\") one.
 
 Exit status: 0 shown; 1 no wgautomesh answered.
+";
+
+const WHY: &str = "\
+Says why a peer is connected or not, and what can be done about it.
+
+Usage: wgautomesh why PEER [--json] [--interface NAME | FILE]
+
+  PEER                   its name, its mesh address, its public key, or the
+                         beginning of that
+  -i, --interface NAME   the WireGuard interface that is meshed
+  FILE                   the configuration file of the wgautomesh to ask
+  --json                 all of it as one JSON document
+
+It shows what either side is seen as, what was tried of late and what came of
+it, and what the peer itself and others say: they are asked through those that
+are connected, for a second and a half at most. Neither --interface nor FILE is
+needed where only one wgautomesh runs. Only root, and the user that the daemon
+runs as, may ask.
+
+Exit status: 0 it was said, whether connected or not; 1 no wgautomesh answered,
+or there is no such peer.
 ";
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod run;
 mod status;
 mod watch;
 mod whose;
+mod why;
 
 use super::{Usage, complain_of, genkey, print};
 use crate::config::{InterfaceName, nearest};
@@ -29,7 +30,7 @@ const START: &str = "wgautomesh run FILE";
 
 /// The words that are commands; any other first word is a file.
 const COMMANDS: &[&str] =
-    &["run", "check", "init", "import", "genkey", "status", "reload", "doctor", "map", "metrics"];
+    &["run", "check", "init", "import", "genkey", "status", "why", "map", "doctor", "reload", "metrics"];
 
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,6 +46,7 @@ enum Command {
     Metrics { whose: Whose },
     Map { whose: Whose, form: map::Form },
     Watch { whose: Whose },
+    Why { peer: String, whose: Whose, json: bool },
     Help(help::Topic),
     Version,
 }
@@ -94,6 +96,7 @@ pub fn main<const PEERS: usize>(mesh: &mut Mesh<PEERS>) -> ExitCode {
         Ok(Command::Map { whose, form }) => map::map(&whose, form),
         Ok(Command::Watch { whose }) => watch::watch(&whose),
         Ok(Command::Doctor { file, json }) => doctor::doctor(&file, json, PEERS),
+        Ok(Command::Why { peer, whose, json }) => why::why(peer, &whose, json),
         Ok(Command::Help(topic)) => print(help::text(topic)),
         Ok(Command::Version) => print(concat!("wgautomesh ", env!("CARGO_PKG_VERSION"), "\n")),
         Err(usage) => complain_of(&usage),
@@ -111,16 +114,17 @@ fn parse(args: impl IntoIterator<Item = OsString, IntoIter: 'static>) -> Result<
     let mut json = false;
     let mut watch = false;
     let mut form = None;
+    let mut peer: Option<OsString> = None;
     while let Some(arg) = parser.next().map_err(usage)? {
         match arg {
             Short('h') | Long("help") => return Ok(Command::Help(help::Topic::of(command))),
             Short('V') | Long("version") => return Ok(Command::Version),
             Short('i') | Long("interface")
-                if matches!(command, Some("status" | "reload" | "metrics" | "map" | "init")) =>
+                if matches!(command, Some("status" | "reload" | "metrics" | "map" | "why" | "init")) =>
             {
                 interface = Some(parser.value().map_err(usage)?)
             }
-            Long("json") if matches!(command, Some("status" | "doctor")) => json = true,
+            Long("json") if matches!(command, Some("status" | "doctor" | "why")) => json = true,
             Long("watch") if command == Some("status") => watch = true,
             Long(word @ ("json" | "dot" | "svg")) if command == Some("map") => {
                 let wanted = map::Form::parse(word);
@@ -136,6 +140,7 @@ fn parse(args: impl IntoIterator<Item = OsString, IntoIter: 'static>) -> Result<
                     None => file = Some(as_path(word)?),
                 }
             }
+            Value(word) if command == Some("why") && peer.is_none() => peer = Some(word),
             Value(word) if file.is_none() && command != Some("genkey") => file = Some(as_path(word)?),
             other => return Err(usage(other.unexpected())),
         }
@@ -163,6 +168,7 @@ fn parse(args: impl IntoIterator<Item = OsString, IntoIter: 'static>) -> Result<
         Some("metrics") => Command::Metrics { whose: whose(interface, file)? },
         Some("map") => Command::Map { whose: whose(interface, file)?, form: form.unwrap_or_default() },
         Some("doctor") => Command::Doctor { file: file_or_default(file), json },
+        Some("why") => Command::Why { peer: why::peer(peer)?, whose: whose(interface, file)?, json },
         _ => Command::Run { file: file_or_default(file) },
     })
 }

@@ -55,6 +55,13 @@ fn reads_what_it_should() {
         ("metrics a.toml", Command::Metrics { whose: Whose::ConfiguredBy(file("a.toml")) }),
         ("doctor", Command::Doctor { file: file("/etc/wgautomesh.toml"), json: false }),
         ("doctor --json a.toml", Command::Doctor { file: file("a.toml"), json: true }),
+        ("why bob", Command::Why { peer: "bob".into(), whose: Whose::TheOnlyOne, json: false }),
+        (
+            "why --json EtRo a.toml",
+            Command::Why { peer: "EtRo".into(), whose: Whose::ConfiguredBy(file("a.toml")), json: true },
+        ),
+        ("why 10.1.1.1 -i wg0", Command::Why { peer: "10.1.1.1".into(), whose: interface(), json: false }),
+        ("why --help", Command::Help(Topic::Why)),
         ("--help", Command::Help(Topic::General)),
         ("-h", Command::Help(Topic::General)),
         ("check --help", Command::Help(Topic::Check)),
@@ -85,6 +92,8 @@ fn says_what_makes_no_sense() {
             "--interface \"wg/0\" cannot be an interface: '/' is not allowed in a name; give the \
              WireGuard interface as `ip link` shows it, \"wg0\" for instance",
         ),
+        ("why", "why wants a peer: its name, its mesh address, or the beginning of its key"),
+        ("why a b c", "one argument too many: \"c\""),
         ("genkey 32", "one argument too many: \"32\""),
         ("--halp", "unknown option \"--halp\"; did you mean --help?"),
         ("--frobnicate", "unknown option \"--frobnicate\""),

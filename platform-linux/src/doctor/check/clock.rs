@@ -1,9 +1,8 @@
 //! The wall clock, which wgautomesh does not need. WireGuard does: it refuses a handshake that is stamped before the last one.
 
 use super::super::{facts::Clock, finding::Findings};
+use crate::clock::WRITTEN as FIRST;
 
-/// The beginning of 2026: this program is not older.
-const FIRST: i64 = 1_767_225_600;
 /// The beginning of 2100.
 const LAST: i64 = 4_102_444_800;
 
