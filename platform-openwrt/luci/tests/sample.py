@@ -12,7 +12,7 @@ def peer(name, address, state="connected", **more):
     document = {
         "name": name, "key": key(name or address), "address": address, "state": state, "endpoint": None, "endpoint_source": None,
         "rtt_us": None, "handshake_age_s": None, "rx_bytes": 0, "tx_bytes": 0, "reason": None, "lan_barred": None, "via": None,
-        "nat": {"ipv4": None, "ipv6": None},
+        "nat": {"ipv4": None, "ipv6": None}, "has_newest_secret": None,
     }
     assert set(more) <= set(document)
     return {**document, **more}
@@ -35,6 +35,7 @@ def document(peers, **node):
                 "mapped": [{"endpoint": "198.51.100.7:51820", "protocol": "PCP", "gateway": "192.0.2.1", "lease_s": 3321}],
                 "reason": None,
             },
+            "rotation": None,
             **node,
         },
         "peers": peers,
