@@ -185,7 +185,8 @@ fn prometheus_reads_the_text() {
                   from prometheus_client.parser import text_string_to_metric_families as parse\n\
                   for family in parse(sys.stdin.read()):\n    \
                       print(family.name, family.type, len(family.samples))\n";
-    let mut command = Command::new("python3");
+    // The system's, for which the system's packages are.
+    let mut command = Command::new("/usr/bin/python3");
     command.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut python = match command.spawn() {
         Ok(python) => python,
