@@ -5,12 +5,10 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use wgautomesh::cli::CAPACITY;
 use wgautomesh_core::Mesh;
 
-/// As many peers as one daemon of this build takes. A place costs nothing in the file, and memory only once it is used.
-const PEERS: usize = 1024;
-
-static MESH: Mutex<Mesh<PEERS>> = Mutex::new(Mesh::new());
+static MESH: Mutex<Mesh<CAPACITY>> = Mutex::new(Mesh::new());
 
 fn main() -> ExitCode {
     // Nobody else takes it, so it is neither held nor poisoned.

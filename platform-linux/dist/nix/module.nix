@@ -145,7 +145,7 @@ in
       environment.WGAUTOMESH_LOG = cfg.logLevel;
       unitConfig.ConditionPathExists = [ "" ];
       serviceConfig = {
-        ExecStart = [ "" "${cfg.package}/bin/wgautomesh run ${file}" ];
+        ExecStart = [ "" "${cfg.package}/libexec/wgautomesh/wgautomeshd ${file}" ];
         ExecReload = [ "" "+${cfg.package}/bin/wgautomesh reload ${file}" ];
         LoadCredential = [ "" "${baseNameOf secretFile}:${secretFile}" ];
         SetCredential = [ "" ];

@@ -15,11 +15,14 @@ rustPlatform.buildRustPackage {
   postInstall = ''
     $out/bin/manual --out $out
     rm $out/bin/manual
+    mkdir -p $out/libexec/wgautomesh
+    mv $out/bin/wgautomeshd $out/libexec/wgautomesh/
     mv $out/share/zsh/vendor-completions $out/share/zsh/site-functions
     mkdir -p $out/lib/systemd/system
     install -D -m 644 platform-linux/dist/grafana/wgautomesh.json $out/share/doc/wgautomesh/examples/grafana-dashboard.json
     substitute platform-linux/dist/systemd/wgautomesh.service $out/lib/systemd/system/wgautomesh.service \
-      --replace-fail /usr/bin/wgautomesh $out/bin/wgautomesh
+      --replace-fail /usr/bin/wgautomesh $out/bin/wgautomesh \
+      --replace-fail /usr/libexec/wgautomesh $out/libexec/wgautomesh
   '';
 
   meta = {

@@ -19,5 +19,5 @@ pub use findings::{gist, lines};
 pub use genkey::genkey;
 pub use output::{FAILED, USAGE, complain, print, show};
 #[cfg(feature = "toml")]
-pub use toml::{help, main};
+pub use toml::{CAPACITY, daemon, help, main};
 pub use usage::{Usage, complain_of, interface};

@@ -25,6 +25,11 @@ use whose::Whose;
 /// Where the configuration is when the command line does not say: where the original wgautomesh looks.
 const DEFAULT_FILE: &str = "/etc/wgautomesh.toml";
 
+/// As many peers as one daemon for servers takes. A place costs nothing in the file, and memory only once it is used.
+pub const CAPACITY: usize = 1024;
+
+const VERSION: &str = concat!("wgautomesh ", env!("CARGO_PKG_VERSION"), "\n");
+
 /// How a daemon is started, for who asks one that does not run.
 const START: &str = "wgautomesh run FILE";
 
@@ -98,7 +103,21 @@ pub fn main<const PEERS: usize>(mesh: &mut Mesh<PEERS>) -> ExitCode {
         Ok(Command::Doctor { file, json }) => doctor::doctor(&file, json, PEERS),
         Ok(Command::Why { peer, whose, json }) => why::why(peer, &whose, json),
         Ok(Command::Help(topic)) => print(help::text(topic)),
-        Ok(Command::Version) => print(concat!("wgautomesh ", env!("CARGO_PKG_VERSION"), "\n")),
+        Ok(Command::Version) => print(VERSION),
+        Err(usage) => complain_of(&usage),
+    }
+}
+
+/// The daemon alone, by the command line of `run`: the whole of a binary that has no commands for people. Those would be half
+/// of its file, and what is in the file is resident.
+pub fn daemon<const PEERS: usize>(mesh: &mut Mesh<PEERS>) -> ExitCode {
+    match parse(std::env::args_os()) {
+        Ok(Command::Run { file }) => run::run(&file, mesh),
+        Ok(Command::Help(_)) => print(help::text(help::Topic::Run)),
+        Ok(Command::Version) => print(VERSION),
+        Ok(_) => {
+            complain_of(&Usage("this is the daemon alone: the commands are those of `wgautomesh`".into()))
+        }
         Err(usage) => complain_of(&usage),
     }
 }

