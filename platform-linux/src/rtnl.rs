@@ -96,7 +96,8 @@ impl Request {
     /// Adds an attribute. What does not fit is left out; every request of this crate fits by construction.
     pub(crate) fn attribute(mut self, kind: u16, value: &[u8]) -> Self {
         let length = (4 + value.len()) as u16;
-        self.append(&[length.to_ne_bytes(), kind.to_ne_bytes()].concat());
+        let ([a, b], [c, d]) = (length.to_ne_bytes(), kind.to_ne_bytes());
+        self.append(&[a, b, c, d]);
         self.append(value);
         self
     }
