@@ -126,8 +126,8 @@ fn key() -> Option<u8> {
 
 fn timespec(duration: Duration) -> Timespec {
     // Rounded up to a millisecond: a wait that is too short would be repeated at once.
-    let millis = i64::try_from(duration.as_micros().div_ceil(1000)).unwrap_or(i64::MAX);
-    Timespec { tv_sec: millis / 1000, tv_nsec: millis % 1000 * 1_000_000 }
+    let millis = u64::try_from(duration.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
+    Timespec::try_from(Duration::from_millis(millis)).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 })
 }
 
 fn say(text: &str) -> io::Result<()> {
