@@ -436,7 +436,7 @@ mod tests {
         assert_eq!(error(kind::DONE, 12), Some(12));
         assert_eq!(error(kind::DONE, 0), None);
         let mut changed = one_peer();
-        changed[6] |= rtnl::NLM_F_DUMP_INTR as u8;
+        changed[6..8].copy_from_slice(&(NLM_F_MULTIPART | rtnl::NLM_F_DUMP_INTR).to_ne_bytes());
         let error = fill(&mut empty(), &[changed, done(0)]).expect_err("it changed");
         assert_eq!(error.kind(), io::ErrorKind::Interrupted);
     }
