@@ -38,6 +38,12 @@ impl LinkState {
         }
     }
 
+    /// Whether traffic flows both ways, as far as is known. A question now and then whether it still does is no news.
+    #[must_use]
+    pub const fn is_connected(self) -> bool {
+        matches!(self, Self::Connected | Self::Probing)
+    }
+
     pub(crate) const fn from_wire(byte: u8) -> Option<Self> {
         Some(match byte {
             0 => Self::Waiting,

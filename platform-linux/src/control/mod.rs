@@ -8,12 +8,14 @@
 //! < {"version":1,"node":{...},"peers":[...],"counters":{...}}\n
 //! ```
 //!
-//! `table` gets the same as a table for people, and `metrics` what Prometheus reads, each with a line with a full stop at its end: so a command needs no reader of JSON, which on a
-//! router is 45 kB, and shows all that a newer daemon has to say. A request that is not known is answered with
-//! `{"version":1,"error":{"id":"...","message":"..."}}`.
+//! Some answers are text, with a line that holds a full stop at its end: `table` gets the same as a table for people. So a command
+//! needs no reader of JSON, which on a router is 45 kB, and shows all that a newer daemon has to say. A request that is not
+//! known is answered with `{"version":1,"error":{"id":"...","message":"..."}}`.
 //!
-//! `why PEER` gets the document that says why a peer is connected or not, `explain PEER` the same as text for people. An answer
-//! that takes a while, as these do, since others are asked first, is given later with a [`Ticket`].
+//! Where administrators are served there are also `metrics`, what Prometheus reads, as text; `map`, the whole mesh as a document;
+//! `why PEER`, the document that says why a peer is connected or not, and `explain PEER`, the same as text; and `reload`. An
+//! answer that takes a while, as the map's and those about a peer, for which others are asked first, is given later with a
+//! [`Ticket`].
 //!
 //! [`Server`] is a plain object without a thread for the daemon's loop; it never blocks, whatever a client does.
 //! [`fetch`] is the client's side, which blocks with a time-out. [`status`] has the document, [`render`] makes a table

@@ -17,6 +17,7 @@ use super::{Refusal, RefusalReason, Request, VERSION, socket_path};
 use crate::config::InterfaceName;
 use core::fmt;
 use embassy_time::{Duration, Instant};
+use rustix::event::{PollFd, PollFlags};
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::geteuid;
 use std::fs;
@@ -44,6 +45,17 @@ pub enum Interest {
     Readable,
     /// Room to write.
     Writable,
+}
+
+impl Interest {
+    /// How `poll` is asked for it.
+    pub(crate) fn of(self, fd: BorrowedFd<'_>) -> PollFd<'_> {
+        let flags = match self {
+            Self::Readable => PollFlags::IN,
+            Self::Writable => PollFlags::OUT,
+        };
+        PollFd::from_borrowed_fd(fd, flags)
+    }
 }
 
 /// Stands for a client whose answer comes later, with [`Server::settle`].

@@ -9,7 +9,7 @@ use crate::clock;
 use crate::config::InterfaceName;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use embassy_time::{Duration, Instant};
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::PollFd;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
@@ -44,8 +44,9 @@ impl Drop for Directory {
     }
 }
 
-pub(crate) fn sample() -> Status {
-    let peer = |name: Option<&str>, key: &str, address: &str| Peer {
+/// A connected peer of whom no more is known.
+pub(crate) fn peer(name: Option<&str>, key: &str, address: &str) -> Peer {
+    Peer {
         name: name.map(str::to_owned),
         key: key.to_owned(),
         address: address.parse().unwrap(),
@@ -61,7 +62,10 @@ pub(crate) fn sample() -> Status {
         via: None,
         nat: Nats::default(),
         has_newest_secret: None,
-    };
+    }
+}
+
+pub(crate) fn sample() -> Status {
     Status {
         version: VERSION,
         node: Node {
@@ -368,16 +372,7 @@ impl Drop for Done<'_> {
 /// Polls and handles until `done`, which another thread sets; the time passed in stands still.
 fn serve(server: &mut Server, answer: impl Fn(&Request) -> String, done: &AtomicBool) {
     while !done.load(Ordering::Acquire) {
-        let fds: Vec<PollFd<'_>> = server
-            .interests()
-            .map(|(fd, interest)| {
-                let flags = match interest {
-                    Interest::Readable => PollFlags::IN,
-                    Interest::Writable => PollFlags::OUT,
-                };
-                PollFd::from_borrowed_fd(fd, flags)
-            })
-            .collect();
+        let fds: Vec<PollFd<'_>> = server.interests().map(|(fd, interest)| interest.of(fd)).collect();
         clock::ready_within(&fds, Duration::from_millis(10));
         drop(fds);
         server.handle(Instant::from_secs(1), |request, _| Some(answer(&request)));

@@ -134,6 +134,25 @@ pub struct Happening {
     pub reason: Option<Reason>,
 }
 
+impl Happening {
+    /// What happened once, so long ago; the rest does not apply yet.
+    pub fn new(what: &str, ago_s: u64) -> Self {
+        Self {
+            what: what.into(),
+            ago_s,
+            last_ago_s: ago_s,
+            times: 1,
+            endpoint: None,
+            endpoint_source: None,
+            role: None,
+            via: None,
+            outcome: None,
+            took_ms: None,
+            reason: None,
+        }
+    }
+}
+
 /// A question to another node, and its answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asked {

@@ -8,7 +8,10 @@ use super::facts::{
     BoundPort, Capabilities, Clock, Configured, Daemon, Device, EndpointFacts, Facts, FileFacts, FileState,
     Kernel, Kind, LinkFacts, MeshFacts, Out, PeerFacts, PortFacts, Purpose, Tunnel, TunnelPeer, Wanted, Way,
 };
-use crate::control::status::{Nats, Node, Peer, PeerState, SeenAt, Status};
+use crate::control::{
+    status::{Nats, Node, SeenAt, Status},
+    tests,
+};
 
 /// Who asks.
 pub(super) const USER: u32 = 1000;
@@ -47,22 +50,8 @@ fn peer(number: u8, name: Option<&str>, endpoint: Option<&str>) -> PeerFacts {
 }
 
 fn status() -> Status {
-    let peer = |number: u8, name: Option<&str>| Peer {
-        name: name.map(Into::into),
-        key: key(number).to_string(),
-        address: [10, 14, 0, number].into(),
-        state: PeerState::Connected,
-        endpoint: None,
-        endpoint_source: None,
-        rtt_us: None,
-        handshake_age_s: None,
-        rx_bytes: 0,
-        tx_bytes: 0,
-        reason: None,
-        lan_barred: None,
-        via: None,
-        nat: Nats::default(),
-        has_newest_secret: None,
+    let peer = |number: u8, name: Option<&str>| {
+        tests::peer(name, &key(number).to_string(), &format!("10.14.0.{number}"))
     };
     Status {
         version: 1,

@@ -62,11 +62,8 @@ impl Inquiry {
         now: Instant,
     ) -> Self {
         mesh.expect_links(true);
-        let connected: BTreeSet<_> = mesh
-            .peers()
-            .filter(|peer| status::state(peer.state).is_connected())
-            .map(|peer| peer.key)
-            .collect();
+        let connected: BTreeSet<_> =
+            mesh.peers().filter(|peer| peer.state.is_connected()).map(|peer| peer.key).collect();
         // Who is left out of the map needs not be asked.
         let all =
             names.iter().take(MAX_NODES).map(|(key, _)| Question { to: *key, from: 0, tries: 0, at: now });

@@ -39,7 +39,7 @@ use wgautomesh_core::{AddPeerError, Instant, Mesh, PublicKey};
 use crate::{
     clock::{self, Alarm},
     config::{Config, Endpoint, OtherSecret, Peer},
-    control::{self, BindError, Interest, Server, status::Rotation},
+    control::{self, BindError, Server, status::Rotation},
     metrics,
     net::{
         Tunnel,
@@ -340,10 +340,7 @@ fn wait(
     let [stop, reload] = signals.fds();
     let fixed = [stop, reload, alarm.as_fd(), fds.watch, fds.resolver];
     let asking = server.into_iter().flat_map(Server::interests).chain(scrapes.interests());
-    let asking = asking.map(|(fd, interest)| match interest {
-        Interest::Readable => readable(fd),
-        Interest::Writable => PollFd::from_borrowed_fd(fd, PollFlags::OUT),
-    });
+    let asking = asking.map(|(fd, interest)| interest.of(fd));
     let mut files: Vec<_> = fixed.into_iter().chain(fds.tunnel).map(readable).collect();
     let openers = files.len();
     files.extend(fds.openers.into_iter().flatten().map(readable));

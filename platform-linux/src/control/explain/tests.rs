@@ -13,22 +13,6 @@ fn reason(id: &str, message: &str) -> Reason {
     Reason { id: id.into(), message: message.into() }
 }
 
-fn happening(what: &str, ago_s: u64) -> Happening {
-    Happening {
-        what: what.into(),
-        ago_s,
-        last_ago_s: ago_s,
-        times: 1,
-        endpoint: None,
-        endpoint_source: None,
-        role: None,
-        via: None,
-        outcome: None,
-        took_ms: None,
-        reason: None,
-    }
-}
-
 fn connected() -> Why {
     Why {
         version: VERSION,
@@ -71,14 +55,14 @@ fn connected() -> Why {
                 role: Some("initiates".into()),
                 via: Some("dora".into()),
                 outcome: Some("connected".into()),
-                ..happening("attempt", 11_526)
+                ..Happening::new("attempt", 11_526)
             },
             Happening {
                 endpoint: Some("203.0.113.77:40001".parse().unwrap()),
                 endpoint_source: Some("mediated".into()),
                 via: Some("dora".into()),
                 took_ms: Some(284),
-                ..happening("connected", 11_525)
+                ..Happening::new("connected", 11_525)
             },
         ],
         asked: vec![Asked {
@@ -122,35 +106,41 @@ fn not_connected() -> Why {
             ],
         }),
         history: vec![
-            Happening { reason: Some(reason("silent", "it stopped answering")), ..happening("lost", 192) },
+            Happening {
+                reason: Some(reason("silent", "it stopped answering")),
+                ..Happening::new("lost", 192)
+            },
             Happening {
                 times: 3,
                 last_ago_s: 12,
                 role: Some("opens".into()),
                 via: Some("dora".into()),
                 outcome: Some("no-answer".into()),
-                ..happening("attempt", 190)
+                ..Happening::new("attempt", 190)
             },
             Happening {
                 endpoint: Some("203.0.113.77:40001".parse().unwrap()),
                 endpoint_source: Some("heard".into()),
                 role: Some("initiates".into()),
                 outcome: Some("no-answer".into()),
-                ..happening("attempt", 188)
+                ..Happening::new("attempt", 188)
             },
-            Happening { endpoint: Some("10.14.0.9:1".parse().unwrap()), ..happening("refused", 100) },
+            Happening { endpoint: Some("10.14.0.9:1".parse().unwrap()), ..Happening::new("refused", 100) },
             Happening {
                 endpoint: Some("192.168.1.9:51821".parse().unwrap()),
                 endpoint_source: Some("lan".into()),
-                ..happening("moved", 5)
+                ..Happening::new("moved", 5)
             },
-            Happening { endpoint: Some("192.168.1.9:51821".parse().unwrap()), ..happening("lan-barred", 4) },
+            Happening {
+                endpoint: Some("192.168.1.9:51821".parse().unwrap()),
+                ..Happening::new("lan-barred", 4)
+            },
             Happening {
                 reason: Some(reason("no-answer", "its WireGuard does not answer")),
-                ..happening("waiting", 2)
+                ..Happening::new("waiting", 2)
             },
             // Of a newer daemon.
-            Happening { reason: Some(reason("so", "it says")), ..happening("flown", 1) },
+            Happening { reason: Some(reason("so", "it says")), ..Happening::new("flown", 1) },
         ],
         asked: vec![
             Asked {

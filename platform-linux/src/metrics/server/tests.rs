@@ -9,7 +9,7 @@ use std::{
     net::TcpListener,
 };
 
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::PollFd;
 
 use super::*;
 use crate::clock;
@@ -34,16 +34,7 @@ fn client(address: SocketAddr) -> TcpStream {
 
 /// Waits until something can be done, but no longer than that; whether it can.
 fn wait(server: &Server, limit: Duration) -> bool {
-    let files: Vec<PollFd<'_>> = server
-        .interests()
-        .map(|(fd, interest)| {
-            let flags = match interest {
-                Interest::Readable => PollFlags::IN,
-                Interest::Writable => PollFlags::OUT,
-            };
-            PollFd::from_borrowed_fd(fd, flags)
-        })
-        .collect();
+    let files: Vec<PollFd<'_>> = server.interests().map(|(fd, interest)| interest.of(fd)).collect();
     clock::ready_within(&files, limit)
 }
 

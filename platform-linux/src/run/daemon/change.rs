@@ -3,7 +3,7 @@
 use core::net::SocketAddr;
 
 use rand_core::TryCryptoRng;
-use wgautomesh_core::{AddPeerError, Instant, LinkState, PeerStatus, PublicKey};
+use wgautomesh_core::{AddPeerError, Instant, PublicKey};
 
 use super::{Daemon, Ready, Stack};
 use crate::{
@@ -122,8 +122,7 @@ where
         let key = peer.key();
         // Our own name is nothing to look up.
         let us = self.link.up.is_some_and(|up| up.public_key == *key);
-        let is_connected = |peer: PeerStatus| matches!(peer.state, LinkState::Connected | LinkState::Probing);
-        let connected = us || self.mesh.peers().any(|peer| peer.key == *key && is_connected(peer));
+        let connected = us || self.mesh.peers().any(|peer| peer.key == *key && peer.state.is_connected());
         let mut known: Vec<SocketAddr> = self.parts.resolver.replace(now, key, connected, names_of(peer));
         if known.is_empty() {
             known = addresses(peer);

@@ -68,7 +68,7 @@ impl<'f> Facts<'f> {
     }
 
     pub(super) fn is_connected(&self) -> bool {
-        matches!(self.peer.state, LinkState::Connected | LinkState::Probing)
+        self.peer.state.is_connected()
     }
 
     /// The engine's reason; while something is being tried once more, that of the last time.
@@ -99,7 +99,7 @@ impl<'f> Facts<'f> {
 
     /// Others that say that they are connected to the peer.
     pub(super) fn connected_to_it(&self) -> impl Iterator<Item = PublicKey> {
-        self.of_it(|state| matches!(state, Some(LinkState::Connected | LinkState::Probing)))
+        self.of_it(|state| state.is_some_and(LinkState::is_connected))
     }
 
     /// Others that say that they have no such peer.

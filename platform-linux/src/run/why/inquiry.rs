@@ -41,16 +41,15 @@ impl Inquiry {
     pub(super) fn begin<const PEERS: usize>(now: Instant, mesh: &mut Mesh<PEERS>, peer: PublicKey) -> Self {
         let mut inquiry = Self { peer, asked: Vec::new(), deadline: now.saturating_add(PATIENCE) };
         let Some(us) = mesh.node().interface.map(|interface| interface.public_key) else { return inquiry };
-        let is_live = |state| matches!(state, LinkState::Connected | LinkState::Probing);
         let link = mesh.peers().find(|link| link.key == peer);
-        if link.is_some_and(|link| is_live(link.state)) {
+        if link.is_some_and(|link| link.state.is_connected()) {
             inquiry.note(mesh.ask(&peer, &us).ok(), peer, None, About::Us);
             return inquiry;
         }
         // Who introduced us last knows most, and then whoever is nearest.
         let via = link.and_then(|link| link.via);
         let mut live: Vec<_> =
-            mesh.peers().filter(|other| other.key != peer && is_live(other.state)).collect();
+            mesh.peers().filter(|other| other.key != peer && other.state.is_connected()).collect();
         live.sort_by_key(|other| (Some(other.key) != via, other.rtt, other.key));
         for other in live.iter().take(ASKED) {
             inquiry.note(mesh.ask(&other.key, &peer).ok(), other.key, None, About::Peer);
@@ -67,7 +66,7 @@ impl Inquiry {
         let Some(asked) = self.asked.iter_mut().find(|asked| asked.number == answer.question) else { return };
         asked.answer = Some(*answer);
         let (teller, about) = (asked.teller, asked.about);
-        let connected = matches!(answer.state, Some(LinkState::Connected | LinkState::Probing));
+        let connected = answer.state.is_some_and(LinkState::is_connected);
         let passes_on = |asked: &Asked| asked.about == About::Us && asked.through == Some(teller);
         if about == About::Peer && connected && !self.asked.iter().any(passes_on) {
             let us = mesh.node().interface.map(|interface| interface.public_key);

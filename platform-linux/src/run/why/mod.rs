@@ -208,54 +208,39 @@ fn happenings(facts: &Facts<'_>, name: &dyn Fn(&PublicKey) -> String) -> Vec<why
     let age = |at: Instant| facts.now.saturating_duration_since(at).as_secs();
     let entries = &facts.history;
     let happening = |(at, entry): (usize, &&Entry)| {
-        let base = why::Happening {
-            what: String::new(),
-            ago_s: age(entry.first),
+        let base = |what| why::Happening {
             last_ago_s: age(entry.last),
             times: entry.times,
-            endpoint: None,
-            endpoint_source: None,
-            role: None,
-            via: None,
-            outcome: None,
-            took_ms: None,
-            reason: None,
+            ..why::Happening::new(what, age(entry.first))
         };
         let place = |endpoint: Option<Endpoint>| endpoint.map(SocketAddr::from);
         match entry.what {
             What::Attempt { endpoint, kind, initiator, via } => why::Happening {
-                what: "attempt".into(),
                 endpoint: place(endpoint),
                 endpoint_source: endpoint.map(|_| kind.as_str().into()),
                 role: Some(if initiator { "initiates" } else { "opens" }.into()),
                 via: via.as_ref().map(name),
                 outcome: Some(outcome(facts, at).into()),
-                ..base
+                ..base("attempt")
             },
             What::Connected { endpoint, kind, via, took } => why::Happening {
-                what: "connected".into(),
                 endpoint: place(endpoint),
                 endpoint_source: Some(kind.as_str().into()),
                 via: via.as_ref().map(name),
                 took_ms: Some(took.as_millis()),
-                ..base
+                ..base("connected")
             },
-            What::Lost(why) => why::Happening { what: "lost".into(), reason: Some(reason(why)), ..base },
-            What::Waiting(why) => {
-                why::Happening { what: "waiting".into(), reason: Some(reason(why)), ..base }
-            }
+            What::Lost(why) => why::Happening { reason: Some(reason(why)), ..base("lost") },
+            What::Waiting(why) => why::Happening { reason: Some(reason(why)), ..base("waiting") },
             What::Moved { endpoint, kind } => why::Happening {
-                what: "moved".into(),
                 endpoint: place(Some(endpoint)),
                 endpoint_source: Some(kind.as_str().into()),
-                ..base
+                ..base("moved")
             },
             What::LanBarred(endpoint) => {
-                why::Happening { what: "lan-barred".into(), endpoint: place(Some(endpoint)), ..base }
+                why::Happening { endpoint: place(Some(endpoint)), ..base("lan-barred") }
             }
-            What::Refused { endpoint, .. } => {
-                why::Happening { what: "refused".into(), endpoint: place(endpoint), ..base }
-            }
+            What::Refused { endpoint, .. } => why::Happening { endpoint: place(endpoint), ..base("refused") },
         }
     };
     entries.iter().enumerate().map(happening).collect()
