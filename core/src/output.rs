@@ -187,30 +187,31 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 19] = [
+        Self::NoInterface,
+        Self::NoEndpoint,
+        Self::NoMediator,
+        Self::Connecting,
+        Self::NoAnswer,
+        Self::NoGossip,
+        Self::Silent,
+        Self::Left,
+        Self::AddressTaken,
+        Self::NotIntroduced,
+        Self::Unroutable,
+        Self::ActionFailed,
+        Self::OriginalProtocol,
+        Self::EndpointDependentNat,
+        Self::PerhapsEndpointDependentNat,
+        Self::NoCommonFamily,
+        Self::Isolated,
+        Self::NoHairpin,
+        Self::OtherSecret,
+    ];
+
     pub(crate) fn from_wire(byte: u8) -> Option<Self> {
-        [
-            Self::NoInterface,
-            Self::NoEndpoint,
-            Self::NoMediator,
-            Self::Connecting,
-            Self::NoAnswer,
-            Self::NoGossip,
-            Self::Silent,
-            Self::Left,
-            Self::AddressTaken,
-            Self::NotIntroduced,
-            Self::Unroutable,
-            Self::ActionFailed,
-            Self::OriginalProtocol,
-            Self::EndpointDependentNat,
-            Self::PerhapsEndpointDependentNat,
-            Self::NoCommonFamily,
-            Self::Isolated,
-            Self::NoHairpin,
-            Self::OtherSecret,
-        ]
-        .into_iter()
-        .find(|reason| *reason as u8 == byte)
+        Self::ALL.into_iter().find(|reason| *reason as u8 == byte)
     }
 
     /// A stable, lower-case id for machine-readable output.

@@ -18,7 +18,8 @@ mod tests;
 
 use std::{fs, io, path::Path, process::ExitCode};
 
-use wgautomesh::control::schema::FIELDS;
+use pages::Document;
+use wgautomesh::control::schema::{self, CAUSES, DOCTOR, MAP, STATUS, WHY};
 
 const HELP: &str = "\
 Makes the manual pages and the shell completions of wgautomesh.
@@ -30,17 +31,48 @@ day of SOURCE_DATE_EPOCH, or today.
 ";
 
 /// Where each file belongs, below /usr, and how it is made.
-fn files() -> [(&'static str, String); 6] {
+fn files() -> Vec<(String, String)> {
     let help = help::read();
     let date = date::today();
-    [
+    let mut files: Vec<_> = [
         ("share/man/man1/wgautomesh.1", pages::program(&help, &date)),
         ("share/man/man5/wgautomesh.toml.5", pages::configuration(&settings::read(), &date)),
-        ("share/man/man5/wgautomesh-status.5", pages::status(FIELDS, &date)),
         ("share/bash-completion/completions/wgautomesh", bash::completion(&help)),
         ("share/zsh/vendor-completions/_wgautomesh", zsh::completion(&help)),
         ("share/fish/vendor_completions.d/wgautomesh.fish", fish::completion(&help)),
     ]
+    .map(|(name, text)| (name.into(), text))
+    .into();
+    for document in &documents() {
+        let name = format!("share/man/man5/wgautomesh-{}.5", document.command);
+        files.push((name, pages::document(document, &date)));
+    }
+    files
+}
+
+/// What is printed for programs.
+fn documents() -> [Document; 4] {
+    let reasons = schema::reasons().map(|(id, message)| (id, sentence(&message))).collect();
+    let causes = CAUSES.iter().map(|(id, text)| (*id, (*text).into())).collect();
+    let new = |command, what, fields| Document { command, what, fields, words: None };
+    [
+        Document {
+            words: Some(("Reasons", reasons)),
+            ..new("status", "what wgautomesh says of itself, in JSON", STATUS)
+        },
+        Document {
+            words: Some(("Causes", causes)),
+            ..new("why", "why a peer is connected or not, in JSON", WHY)
+        },
+        new("map", "every pair of a mesh, in JSON", MAP),
+        new("doctor", "what is wrong with a machine, in JSON", DOCTOR),
+    ]
+}
+
+/// A clause as a sentence.
+fn sentence(clause: &str) -> String {
+    let mut letters = clause.chars();
+    letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).chain(['.']).collect()
 }
 
 fn write(out: &Path) -> io::Result<()> {

@@ -1,6 +1,6 @@
 //! The manual pages.
 
-use wgautomesh::control::schema::Field;
+use wgautomesh::control::schema::{Absent, Field};
 
 use crate::{
     help::{Block, Help, Item, Page},
@@ -47,7 +47,8 @@ pub(crate) fn program(help: &Help, date: &str) -> String {
     );
     page.push_str(&status);
     page.push_str(
-        ".Sh SEE ALSO\n.Xr wgautomesh-status 5 ,\n.Xr wgautomesh.toml 5 ,\n.Xr wg 8 ,\n.Xr wg-quick 8\n",
+        ".Sh SEE ALSO\n.Xr wgautomesh-doctor 5 ,\n.Xr wgautomesh-map 5 ,\n.Xr wgautomesh-status 5 ,\n\
+         .Xr wgautomesh-why 5 ,\n.Xr wgautomesh.toml 5 ,\n.Xr wg 8 ,\n.Xr wg-quick 8\n",
     );
     page
 }
@@ -86,28 +87,56 @@ pub(crate) fn configuration(paragraphs: &[Paragraph], date: &str) -> String {
     page
 }
 
-/// wgautomesh-status(5)
-pub(crate) fn status(fields: &[Field], date: &str) -> String {
-    let mut page = head("WGAUTOMESH-STATUS 5", date);
-    page.push_str(
-        ".Sh NAME\n.Nm wgautomesh-status\n.Nd what wgautomesh says of itself, in JSON\n.Sh DESCRIPTION\n",
-    );
-    page.push_str("One document on one line, printed by\n.Ic wgautomesh status \\-\\-json .\n");
+/// A document that a command prints with `--json`.
+pub(crate) struct Document {
+    /// Its command.
+    pub(crate) command: &'static str,
+    /// What it is, for the page's first line.
+    pub(crate) what: &'static str,
+    pub(crate) fields: &'static [Field],
+    /// A heading, and words with what each of them means.
+    pub(crate) words: Option<(&'static str, Vec<(&'static str, String)>)>,
+}
+
+/// wgautomesh-status(5) and the like
+pub(crate) fn document(document: &Document, date: &str) -> String {
+    let Document { command, what, fields, words } = document;
+    let mut page = head(&format!("WGAUTOMESH-{} 5", command.to_uppercase()), date);
+    page.push_str(&format!(
+        ".Sh NAME\n.Nm wgautomesh-{command}\n.Nd {}\n.Sh DESCRIPTION\n\
+         One document on one line, printed by\n.Ic wgautomesh {command} \\-\\-json .\n",
+        escaped(what)
+    ));
     page.push_str(&text(
-        "Fields may be added; those that are here keep their meaning as long as the version stays. What is within a list is \
-         marked with []: peers[].key is the key of each peer.",
+        "Fields may be added; those that are here keep their meaning as long as the version stays. Behind a name, [] stands for \
+         each element of a list.",
     ));
     page.push_str(".Bl -tag -width Ds\n");
-    for Field { path, kind, null, text: explanation } in fields {
-        let null = null.map(|null| format!(" It is null {null}.")).unwrap_or_default();
+    for Field { path, kind, absent, text: explanation } in *fields {
+        let absent = match absent {
+            Absent::Null(when) => format!(" It is null {when}."),
+            Absent::LeftOut(when) => format!(" It is left out {when}."),
+            _ => String::new(),
+        };
         let kind = kind.as_str();
         page.push_str(&format!(
             ".It Ic {} Pq {kind}\n{}",
             argument(path),
-            text(&format!("{explanation}{null}"))
+            text(&format!("{explanation}{absent}"))
         ));
     }
-    page.push_str(".El\n.Sh SEE ALSO\n.Xr wgautomesh 1\n");
+    page.push_str(".El\n");
+    if let Some((heading, words)) = words {
+        page.push_str(&format!(".Ss {}\n.Bl -tag -width Ds\n", escaped(heading)));
+        for (word, explanation) in words {
+            page.push_str(&format!(".It Ic {}\n{}", argument(word), text(explanation)));
+        }
+        page.push_str(".El\n");
+    }
+    let others = ["doctor", "map", "status", "why"].into_iter().filter(|other| other != command);
+    let others: String = others.map(|other| format!(".Xr wgautomesh-{other} 5 ,\n")).collect();
+    page.push_str(&format!(".Sh SEE ALSO\n.Xr wgautomesh 1 ,\n{}", others.trim_end_matches(" ,\n")));
+    page.push('\n');
     page
 }
 

@@ -1,6 +1,6 @@
 //! What is made, read by the programs that it is made for.
 
-use crate::{files, help};
+use crate::{documents, files, help, pages::Document};
 use core::sync::atomic::{AtomicU32, Ordering};
 use std::{
     collections::BTreeSet,
@@ -59,7 +59,8 @@ fn silent(command: &mut Command) {
 #[test]
 fn the_pages_are_clean() {
     let made = Made::new();
-    for page in ["wgautomesh.1", "wgautomesh.toml.5", "wgautomesh-status.5"] {
+    let pages = files().into_iter().map(|(name, _)| name).filter(|name| name.contains("/man/"));
+    for page in &pages.collect::<Vec<_>>() {
         if let Some(output) = output(Command::new("mandoc").args(["-T", "lint"]).arg(made.path(page))) {
             // Which pages are installed here is nothing against this one.
             let found =
@@ -132,11 +133,16 @@ fn every_setting_is_in_its_page() {
 }
 
 #[test]
-fn every_field_of_the_status_is_in_its_page() {
+fn every_field_of_a_document_is_in_its_page() {
     let made = Made::new();
-    let page = fs::read_to_string(made.path("wgautomesh-status.5")).unwrap();
-    for field in wgautomesh::control::schema::FIELDS {
-        assert!(page.contains(&format!("\n.It Ic \"{}\" Pq ", field.path)), "{}", field.path);
+    for Document { command, fields, words, .. } in documents() {
+        let page = fs::read_to_string(made.path(&format!("/wgautomesh-{command}.5"))).unwrap();
+        for field in fields {
+            assert!(page.contains(&format!("\n.It Ic \"{}\" Pq ", field.path)), "{}", field.path);
+        }
+        for (word, _) in words.into_iter().flat_map(|(_, words)| words) {
+            assert!(page.contains(&format!("\n.It Ic \"{}\"\n", word.replace('-', "\\-"))), "{word}\n{page}");
+        }
     }
 }
 

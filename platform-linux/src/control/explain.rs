@@ -246,4 +246,4 @@ fn paragraph(out: &mut String, first: &str, indent: &str, words: &str) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -205,9 +205,9 @@ Neither is needed where only one wgautomesh runs. Where systemd runs it, use
 
 The file is checked first. With an error in it nothing changes, and what is
 wrong is said. Else only what is different is done, and said; no other session
-is touched. Everything can change but the interface, gossip_port and
-persist_file: these need a restart, which costs no session either, and another
-of them is an error here.
+is touched. Peers can be added up to 1024. Everything can change but the
+interface, gossip_port and persist_file: these need a restart, which costs no
+session either, and another of them is an error here.
 
 A peer that is not in the file any more leaves the mesh. It leaves WireGuard too
 if this wgautomesh has added it there since it was started. One that was there
@@ -237,7 +237,8 @@ Checks this machine for what a configuration wants: each finding with its fix.
 
 Usage: wgautomesh doctor [--json] [FILE]
 
-  --json   the findings as one JSON document
+  --json   the findings as one JSON document, as wgautomesh-doctor(5)
+           describes it
 
 FILE is /etc/wgautomesh.toml if none is given. It looks at the configuration;
 the interface, its keys, ports and addresses; the ways to the peers and to their
@@ -265,7 +266,7 @@ Usage: wgautomesh map [--dot | --svg | --json] [--interface NAME | FILE]
   FILE                   the configuration file it was started with
   --dot                  as a graph for Graphviz
   --svg                  as a picture, for a browser
-  --json                 as one JSON document
+  --json                 as one JSON document, as wgautomesh-map(5) describes it
 
 Neither NAME nor FILE is needed where only one wgautomesh runs. It asks all
 peers how they stand with all others, directly or through one that is connected
@@ -293,7 +294,8 @@ Usage: wgautomesh why PEER [--json] [--interface NAME | FILE]
                          beginning of that
   -i, --interface NAME   the WireGuard interface that is meshed
   FILE                   the configuration file of the wgautomesh to ask
-  --json                 all of it as one JSON document
+  --json                 all of it as one JSON document, as
+                         wgautomesh-why(5) describes it
 
 It shows what either side is seen as, what was tried of late and what came of
 it, and what the peer itself and others say: they are asked through those that

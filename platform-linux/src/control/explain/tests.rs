@@ -13,7 +13,7 @@ fn reason(id: &str, message: &str) -> Reason {
     Reason { id: id.into(), message: message.into() }
 }
 
-fn connected() -> Why {
+pub(in crate::control) fn connected() -> Why {
     Why {
         version: VERSION,
         node: Node {
@@ -79,7 +79,7 @@ fn connected() -> Why {
     }
 }
 
-fn not_connected() -> Why {
+pub(in crate::control) fn not_connected() -> Why {
     let why = connected();
     Why {
         peer: Peer { nat: Nats { ipv4: Some("endpoint-dependent".into()), ipv6: None }, ..why.peer },

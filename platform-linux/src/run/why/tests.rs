@@ -539,4 +539,7 @@ fn every_cause_has_its_words() {
         assert!(!ids.contains(&cause.id()), "{cause:?}");
         ids.push(cause.id());
     }
+    ids.sort_unstable();
+    let described: Vec<_> = crate::control::schema::CAUSES.iter().map(|(id, _)| *id).collect();
+    assert_eq!(described, ids, "each is in the manual, in this order");
 }
