@@ -22,7 +22,8 @@ const NAMED: usize = 8;
 
 const HEADINGS: [&str; 6] = ["PEER", "STATE", "ENDPOINT", "FROM", "RTT", "HANDSHAKE"];
 
-/// The table, ending in a line end. Peers that are not connected come first, then by name.
+/// The table, ending in a line end. Peers that are not connected come first; what is the matter with several is said once,
+/// below them. Then it goes by name.
 pub fn table(status: &Status) -> String {
     let mut out = String::new();
     header(&mut out, &status.node);
@@ -35,30 +36,51 @@ pub fn table(status: &Status) -> String {
         return out;
     }
 
-    let mut peers: Vec<(String, &Peer)> = status.peers.iter().map(|peer| (label(peer), peer)).collect();
-    peers.sort_by_cached_key(|(label, peer)| {
-        (peer.state.is_connected(), peer.state, label.clone(), peer.key.clone())
-    });
-    let rows: Vec<[String; 6]> = peers.iter().map(|(label, peer)| cells(label, peer)).collect();
+    let mut entries: Vec<Entry> = status.peers.iter().map(Entry::new).collect();
+    entries.sort_by(|a, b| a.order().cmp(&b.order()));
     let mut widths = HEADINGS.map(str::len);
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
+    for Entry { cells, .. } in &entries {
+        for (width, cell) in widths.iter_mut().zip(cells) {
             *width = (*width).max(cell.chars().count());
         }
     }
     out.push('\n');
     line(&mut out, &HEADINGS.map(String::from), &widths);
-    for (row, (_, peer)) in rows.iter().zip(&peers) {
-        line(&mut out, row, &widths);
-        if let Some(why) = why(peer) {
-            let _ = writeln!(out, "  {why}");
+    for alike in entries.chunk_by(|a, b| a.why.is_some() && a.why == b.why && a.peer.state == b.peer.state) {
+        for Entry { cells, why, peer } in alike {
+            line(&mut out, cells, &widths);
+            if let (Some(why), [_]) = (why, alike) {
+                let _ = writeln!(out, "  {why}");
+            }
+            if let Some(endpoint) = peer.lan_barred {
+                let text = "on the LAN, and its WireGuard does not answer there: tried again later";
+                let _ = writeln!(out, "  lan-no-answer: {endpoint} is {text}");
+            }
         }
-        if let Some(endpoint) = peer.lan_barred {
-            let text = "on the LAN, and its WireGuard does not answer there: tried again later";
-            let _ = writeln!(out, "  lan-no-answer: {endpoint} is {text}");
+        if let [Entry { why: Some(why), .. }, _, ..] = alike {
+            let _ = writeln!(out, "  these {}: {why}", alike.len());
         }
     }
     out
+}
+
+/// A peer as it is shown.
+struct Entry<'s> {
+    peer: &'s Peer,
+    cells: [String; 6],
+    why: Option<String>,
+}
+
+impl<'s> Entry<'s> {
+    fn new(peer: &'s Peer) -> Self {
+        Self { peer, cells: cells(peer), why: why(peer) }
+    }
+
+    /// Those that are not connected for one reason stand together, so that it is said once.
+    fn order(&self) -> (bool, PeerState, Option<&str>, &[String], &str) {
+        let Self { peer, cells, why } = self;
+        (peer.state.is_connected(), peer.state, why.as_deref(), cells.get(..1).unwrap_or_default(), &peer.key)
+    }
 }
 
 /// How far the mesh is with a new secret.
@@ -152,10 +174,10 @@ pub(super) fn short(key: &str) -> String {
     printable(key).chars().take(8).collect()
 }
 
-fn cells(label: &str, peer: &Peer) -> [String; 6] {
+fn cells(peer: &Peer) -> [String; 6] {
     let or_dash = |cell: Option<String>| cell.unwrap_or_else(|| "-".into());
     [
-        label.into(),
+        label(peer),
         peer.state.as_str().into(),
         or_dash(peer.endpoint.map(|endpoint| endpoint.to_string())),
         or_dash(peer.endpoint_source.as_deref().map(printable)),

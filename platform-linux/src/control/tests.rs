@@ -244,6 +244,59 @@ fn a_usual_table_fits_a_terminal() {
     }
 }
 
+/// What is the matter with many is said once, and those who are well come after all who are not.
+#[test]
+fn a_hundred_peers_are_readable() {
+    let mut status = sample();
+    let reason = |id: &str, message: &str| Some(Reason { id: id.into(), message: message.into() });
+    let numbered = |number: usize| {
+        let mut key = String::from("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+        key.replace_range(..4, &format!("n{number:03}"));
+        let name = format!("node{number:02}");
+        Peer {
+            rtt_us: Some(12_345),
+            handshake_age_s: Some(72),
+            endpoint: Some(format!("203.0.113.{number}:51820").parse().unwrap()),
+            endpoint_source: Some("mediated".into()),
+            ..peer(Some(&name), &key, &format!("10.14.1.{number}"))
+        }
+    };
+    status.peers = (1..=100).map(numbered).collect();
+    for (number, peer) in status.peers.iter_mut().enumerate() {
+        let (state, why, via) = match number % 10 {
+            3 => (PeerState::Waiting, reason("endpoint-dependent-nat", "cannot be punched"), None),
+            5 if number < 50 => {
+                (PeerState::Waiting, reason("no-answer", "nothing comes back"), Some("node01"))
+            }
+            5 => (PeerState::Waiting, reason("no-answer", "nothing comes back"), Some("node02")),
+            7 if number < 10 => {
+                (PeerState::Connecting, reason("no-answer", "nothing comes back"), Some("node01"))
+            }
+            _ => continue,
+        };
+        *peer = Peer {
+            state,
+            reason: why,
+            via: via.map(Into::into),
+            endpoint: None,
+            rtt_us: None,
+            ..peer.clone()
+        };
+    }
+    let shown = table(&status);
+    let lines: Vec<&str> = shown.lines().skip(5).collect();
+    assert_eq!(lines.len(), 100 + 4, "one line for each, and one for each reason:\n{shown}");
+    let said = |place: usize| lines[place];
+    assert_eq!(said(10), "  these 10: endpoint-dependent-nat: cannot be punched");
+    assert_eq!(said(16), "  these 5: no-answer: nothing comes back (last tried by way of node01)");
+    assert_eq!(said(22), "  these 5: no-answer: nothing comes back (last tried by way of node02)");
+    assert_eq!(said(24), "  no-answer: nothing comes back (being tried by way of node01)");
+    let names = |lines: &[&str]| lines.iter().map(|line| line[..6].to_owned()).collect::<Vec<_>>();
+    assert_eq!(names(&lines[..3]), ["node04", "node14", "node24"]);
+    assert_eq!(names(&lines[25..28]), ["node01", "node02", "node03"]);
+    assert!(lines.iter().all(|line| line.chars().count() <= 80), "{shown}");
+}
+
 #[test]
 fn how_far_the_mesh_is_with_a_new_secret_is_shown() {
     let mut status = sample();
