@@ -4,6 +4,8 @@
 //! [`changes`] says what has happened from one status to the next, and [`Terminal`] is what it is all drawn on.
 
 mod changes;
+#[cfg(test)]
+mod picture;
 mod terminal;
 
 #[cfg(test)]

@@ -136,6 +136,52 @@ fn a_hundred_peers_show_the_broken_and_the_busiest() {
     assert_eq!(lines.last(), Some(&"q quits"));
 }
 
+/// Eight nodes of a family and its servers, one of which cannot be reached, and what a backup is doing.
+#[test]
+fn the_picture_in_the_readme_is_as_it_was() {
+    let named = |number: u8, name: &str, rtt_us: u64, state| Peer {
+        endpoint: (state == PeerState::Connected).then(|| ([203, 0, 113, number], 51820).into()),
+        rtt_us: (state == PeerState::Connected).then_some(rtt_us),
+        handshake_age_s: (state == PeerState::Connected).then_some(u64::from(number) * 17 % 120),
+        ..peer(name, state)
+    };
+    let mut peers = vec![
+        named(1, "paris", 11_800, PeerState::Connected),
+        named(2, "oslo", 31_200, PeerState::Connected),
+        named(7, "attic", 640, PeerState::Connected),
+        named(7, "cellar", 480, PeerState::Connected),
+        named(9, "grandma", 18_400, PeerState::Connected),
+        named(12, "office", 24_900, PeerState::Connected),
+        named(20, "laptop", 0, PeerState::Connecting),
+        named(21, "phone", 0, PeerState::Waiting),
+    ];
+    peers[2].endpoint = Some(([192, 168, 1, 20], 51820).into());
+    peers[3].endpoint = Some(([192, 168, 1, 21], 51820).into());
+    peers[6].reason = Some(Reason { id: "connecting".into(), message: "connecting".into() });
+    peers[7].reason = Some(Reason { id: "endpoint-dependent-nat".into(), message: String::new() });
+    let before = status(peers);
+    let mut now = before.clone();
+    for (peer, down, up) in [(0, 2_310_000, 41_200), (2, 1_840, 97_300), (4, 640, 910), (5, 128, 128)] {
+        now.peers[peer].rx_bytes += down;
+        now.peers[peer].tx_bytes += up;
+    }
+    let events = [
+        (2, "laptop: no longer connected: it stopped answering"),
+        (41, "attic: moved to 192.168.1.20:51820"),
+        (43, "attic: connected at 203.0.113.7:51820, introduced by paris"),
+        (190, "phone: the NATs between us cannot be punched"),
+    ]
+    .map(|(ago, what)| Happened { ago: Duration::from_secs(ago), what: what.into() });
+    let size = Size { columns: 80, rows: 20 };
+    let lines = frame(Seen { before: Some(&before), now: &now, between: SECOND }, &events, size, true);
+    let svg = picture::picture(&lines, size);
+    let path = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src/cli/live/golden/watch.svg"));
+    if std::env::var_os("WGAUTOMESH_BLESS").is_some() {
+        std::fs::write(path, &svg).unwrap();
+    }
+    assert_eq!(svg, std::fs::read_to_string(path).unwrap(), "{}", path.display());
+}
+
 /// However small a window is, it is filled and not exceeded.
 #[test]
 fn any_size_will_do() {
