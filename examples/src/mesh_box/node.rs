@@ -6,7 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::BorrowedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
@@ -321,8 +321,7 @@ impl Node {
     /// # Errors
     /// See [`Node`].
     pub fn status(&mut self, daemon: &Path) -> Result<Option<Value>, BoxError> {
-        let output = self.run(&[&daemon.to_string_lossy(), "status", "--json", CONFIG_PATH])?;
-        Ok(serde_json::from_str(&output.stdout).ok().filter(|_| output.code == Some(0)))
+        self.ask_daemon(daemon, &["status", "--json"])
     }
 
     /// What its daemon, the binary at this path, says of its link with a peer: `why --json PEER`. `None` where it says nothing.
@@ -330,7 +329,12 @@ impl Node {
     /// # Errors
     /// See [`Node`].
     pub fn why(&mut self, daemon: &Path, peer: &str) -> Result<Option<Value>, BoxError> {
-        let output = self.run(&[&daemon.to_string_lossy(), "why", "--json", peer, CONFIG_PATH])?;
+        self.ask_daemon(daemon, &["why", "--json", peer])
+    }
+
+    fn ask_daemon(&mut self, daemon: &Path, command: &[&str]) -> Result<Option<Value>, BoxError> {
+        let program = with_commands(daemon);
+        let output = self.run(&[&[&*program.to_string_lossy()], command, &[CONFIG_PATH]].concat())?;
         Ok(serde_json::from_str(&output.stdout).ok().filter(|_| output.code == Some(0)))
     }
 
@@ -482,6 +486,13 @@ impl Drop for Node {
             let _ = thread.join();
         }
     }
+}
+
+/// The program with the commands of a daemon: itself, but for `wgautomeshd`, which has none, `wgautomesh` where that is beside it.
+fn with_commands(daemon: &Path) -> PathBuf {
+    let beside = daemon.with_file_name("wgautomesh");
+    let has_none = daemon.file_name().is_some_and(|name| name == "wgautomeshd");
+    if has_none && beside.exists() { beside } else { daemon.into() }
 }
 
 fn open_log(directory: &Path, name: &str) -> io::Result<File> {

@@ -95,6 +95,10 @@ struct Memory {
 
 /// Makes the table. Returns it for standard output, and whether every run was complete.
 pub(super) fn run(order: &Order, say: &mut dyn FnMut(&str)) -> Result<(String, bool), BoxError> {
+    if let Some(directory) = &order.out {
+        // Before the hour, not after it.
+        std::fs::create_dir_all(directory).map_err(BoxError::io("make the folder for the results"))?;
+    }
     let began = Instant::now();
     let machine = Machine::new(&order.daemon, &order.wireguard);
     let wanted = |name: &str| order.only.as_deref().is_none_or(|only| name.starts_with(only));
@@ -143,7 +147,6 @@ pub(super) fn run(order: &Order, say: &mut dyn FnMut(&str)) -> Result<(String, b
 }
 
 fn write(directory: &Path, files: &[(&str, &str)]) -> std::io::Result<()> {
-    std::fs::create_dir_all(directory)?;
     files
         .iter()
         .try_for_each(|(name, text)| std::fs::write(directory.join(name), format!("{}\n", text.trim_end())))
