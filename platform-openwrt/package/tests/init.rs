@@ -207,7 +207,8 @@ fn two_meshes_are_two_processes() {
         return;
     }
     let work = "config mesh 'work'\n\toption interface 'wg1'\n\toption gossip_port '1777'\n\
-                \toption secret_file '/etc/secrets/work'\n\toption persist_file '/srv/state/work'\n\
+                \toption secret_file '/etc/secrets/work'\n\toption secret_next_file '/etc/secrets/next'\n\
+                \toption secret_previous_file '/etc/secrets/before'\n\toption persist_file '/srv/state/work'\n\
                 \toption peers_from_network 'off'\n";
     let peer = "config peer 'paris'\n\toption mesh 'home'\n\tlist endpoint '192.0.2.1:1'\n";
     let router = Router::new("init-two", &format!("{HOME}\n{work}\n{peer}"));
@@ -225,9 +226,16 @@ fn two_meshes_are_two_processes() {
         of(work, "procd_set_param 'command'"),
         ["procd_set_param 'command' '/usr/bin/wgautomesh' 'run' 'work'"]
     );
-    // Its own peers do not come from the network's configuration, but its secret from a file.
-    assert_eq!(of(work, "procd_append_param"), ["procd_append_param 'file' '/etc/secrets/work'"]);
-    assert_eq!(of(work, "procd_add_jail_mount '/etc/secrets"), ["procd_add_jail_mount '/etc/secrets/work'"]);
+    // Its own peers do not come from the network's configuration, but its secrets from files.
+    let files = ["/etc/secrets/work", "/etc/secrets/next", "/etc/secrets/before"];
+    assert_eq!(
+        of(work, "procd_append_param"),
+        files.map(|file| format!("procd_append_param 'file' '{file}'"))
+    );
+    assert_eq!(
+        of(work, "procd_add_jail_mount '/etc/secrets"),
+        files.map(|file| format!("procd_add_jail_mount '{file}'"))
+    );
     assert_eq!(of(work, "procd_add_jail_mount_rw '/srv"), ["procd_add_jail_mount_rw '/srv/state'"]);
     // It has no listen_port, so WireGuard's port is another each time and cannot be opened.
     assert_eq!(rules(work), [GOSSIP_RULE.replace("wg0", "wg1").replace("1666", "1777")]);

@@ -40,6 +40,8 @@ fn check_mesh(mesh: super::Mesh, network: &[u8]) {
             draft.secret = Field::Given(Located { value, at: Position::START });
         }
     }
+    // Files of this machine are no input.
+    (draft.secret_next_file, draft.secret_previous_file) = (Field::Absent, Field::Absent);
     let config = draft.finish(CAPACITY, &mut report);
     report.sort();
     check_report(&report);

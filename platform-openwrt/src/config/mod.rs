@@ -10,6 +10,8 @@
 //! | `gossip_port` | 1666 | UDP port of the gossip inside the mesh, the same on every node |
 //! | `secret` | one of these two | the secret all nodes share |
 //! | `secret_file` | | a file that holds it; line ends at its end are not part of the secret |
+//! | `secret_next_file` | optional | a file with the secret that the mesh changes over to |
+//! | `secret_previous_file` | optional | a file with the secret that it has changed over from |
 //! | `persist_file` | default `/etc/wgautomesh/NAME.state` | where to keep what was learned over a restart |
 //! | `state_commit` | default 3600 | seconds that are at least between two writes of it: flash wears out |
 //! | `lan_discovery` | default 0 | look for peers on the LAN |
@@ -219,6 +221,8 @@ impl Syntax for Uci {
             Key::Interface => "interface",
             Key::Secret => "secret",
             Key::SecretFile => "secret_file",
+            Key::SecretNextFile => "secret_next_file",
+            Key::SecretPreviousFile => "secret_previous_file",
             Key::PersistFile => "persist_file",
             Key::StateCommit => "state_commit",
             Key::LanDiscovery => "lan_discovery",
@@ -258,12 +262,14 @@ fn last_part(key: &str) -> &str {
     key.rsplit('.').next().unwrap_or(key)
 }
 
-const MESH_OPTIONS: [&str; 13] = [
+const MESH_OPTIONS: [&str; 15] = [
     "enabled",
     "interface",
     "gossip_port",
     "secret",
     "secret_file",
+    "secret_next_file",
+    "secret_previous_file",
     "persist_file",
     "state_commit",
     "lan_discovery",
@@ -276,7 +282,7 @@ const MESH_OPTIONS: [&str; 13] = [
 const PEER_OPTIONS: [&str; 6] = ["mesh", "enabled", "public_key", "address", "endpoint", "name"];
 
 /// What people write from the habit of other files, and what it is called here.
-const SYNONYMS: [(&str, &str); 20] = [
+const SYNONYMS: [(&str, &str); 22] = [
     ("allowed_ips", "address"),
     ("description", "name"),
     ("device", "interface"),
@@ -286,6 +292,8 @@ const SYNONYMS: [(&str, &str); 20] = [
     ("endpoints", "endpoint"),
     ("gossip_secret", "secret"),
     ("gossip_secret_file", "secret_file"),
+    ("gossip_secret_next_file", "secret_next_file"),
+    ("gossip_secret_previous_file", "secret_previous_file"),
     ("host", "endpoint"),
     ("ifname", "interface"),
     ("ip", "address"),
@@ -335,6 +343,10 @@ impl Walk<'_> {
                     draft.secret = reader.one("secret", |text| Secret::new(Zeroizing::new(text.to_owned())));
                 }
                 "secret_file" => draft.secret_file = reader.one("secret_file", parse_path),
+                "secret_next_file" => draft.secret_next_file = reader.one("secret_next_file", parse_path),
+                "secret_previous_file" => {
+                    draft.secret_previous_file = reader.one("secret_previous_file", parse_path);
+                }
                 "persist_file" => draft.persist_file = reader.one("persist_file", parse_path),
                 "state_commit" => draft.state_commit = reader.one("state_commit", StateCommit::parse),
                 "lan_discovery" => draft.lan_discovery = reader.switch("lan_discovery"),
