@@ -854,11 +854,6 @@ impl<const PEERS: usize> Mesh<PEERS> {
             }
             // A link we took for dead, and WireGuard hears the peer: its daemon is gone, its session is not.
             Phase::Idle | Phase::Asking if moved && link.doubt_until != Instant::MIN => self.mute(place, now),
-            // We have tried in vain, and WireGuard has made a session by itself, of what users send: what is left is to have our
-            // Hello echoed.
-            Phase::Idle if moved && stamped && link.reason == Some(Reason::NoAnswer) => {
-                self.greet(place, now, false);
-            }
             // The peer's initiations arrive, and no session comes of them: what we answer is lost, or its clock went back
             // and WireGuard has refused the later ones. From our side it works.
             Phase::Idle if moved => {
