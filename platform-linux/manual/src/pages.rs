@@ -8,6 +8,9 @@ use crate::{
     settings::{Paragraph, What},
 };
 
+/// The commands whose documents have pages, as manuals list them.
+const DOCUMENTS: [&str; 4] = ["doctor", "map", "status", "why"];
+
 /// wgautomesh(1)
 pub(crate) fn program(help: &Help, date: &str) -> String {
     let mut page = head("WGAUTOMESH 1", date);
@@ -46,10 +49,8 @@ pub(crate) fn program(help: &Help, date: &str) -> String {
          .It Pa /etc/wgautomesh.toml\nThe configuration where no other is named, see\n.Xr wgautomesh.toml 5 .\n.El\n",
     );
     page.push_str(&status);
-    page.push_str(
-        ".Sh SEE ALSO\n.Xr wgautomesh-doctor 5 ,\n.Xr wgautomesh-map 5 ,\n.Xr wgautomesh-status 5 ,\n\
-         .Xr wgautomesh-why 5 ,\n.Xr wgautomesh.toml 5 ,\n.Xr wg 8 ,\n.Xr wg-quick 8\n",
-    );
+    let documents: String = DOCUMENTS.map(|document| format!(".Xr wgautomesh-{document} 5 ,\n")).concat();
+    page.push_str(&format!(".Sh SEE ALSO\n{documents}.Xr wgautomesh.toml 5 ,\n.Xr wg 8 ,\n.Xr wg-quick 8\n"));
     page
 }
 
@@ -133,7 +134,7 @@ pub(crate) fn document(document: &Document, date: &str) -> String {
         }
         page.push_str(".El\n");
     }
-    let others = ["doctor", "map", "status", "why"].into_iter().filter(|other| other != command);
+    let others = DOCUMENTS.into_iter().filter(|other| other != command);
     let others: String = others.map(|other| format!(".Xr wgautomesh-{other} 5 ,\n")).collect();
     page.push_str(&format!(".Sh SEE ALSO\n.Xr wgautomesh 1 ,\n{}", others.trim_end_matches(" ,\n")));
     page.push('\n');
