@@ -798,6 +798,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             // Not even WireGuard's own keepalive came: there is no session, or not on the other side.
             peer.link.round = 0;
             peer.link.began = now;
+            peer.link.rx_at = peer.view.rx;
             return self.pursue(place, now);
         }
         peer.link.hellos = peer.link.hellos.saturating_add(1);
@@ -854,6 +855,11 @@ impl<const PEERS: usize> Mesh<PEERS> {
             }
             // A link we took for dead, and WireGuard hears the peer: its daemon is gone, its session is not.
             Phase::Idle | Phase::Asking if moved && link.doubt_until != Instant::MIN => self.mute(place, now),
+            // Nothing was to be done, and WireGuard has made a session by itself, of what users send: what is left is to have
+            // our Hello echoed.
+            Phase::Idle if moved && stamped && now >= link.muted_until && !view.address_taken => {
+                self.greet(place, now, false);
+            }
             // The peer's initiations arrive, and no session comes of them: what we answer is lost, or its clock went back
             // and WireGuard has refused the later ones. From our side it works.
             Phase::Idle if moved => {
@@ -861,7 +867,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
                 if let Some(endpoint) = view.endpoint {
                     self.remember(place, endpoint);
                 }
-                let at = now.saturating_add(NATURAL_CYCLE);
+                // Brought forward, and never put off: it would be for ever, where something comes all the time.
+                let at = now.saturating_add(NATURAL_CYCLE).min(self.peers.deadline(place));
                 self.enter(place, Phase::Idle, at);
             }
             Phase::Idle if link.prepare == Prepare::Disarm => {

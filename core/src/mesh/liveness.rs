@@ -135,6 +135,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
         if !peer.link.phase.is_live() {
             return self.unconnected_reading(place, now);
         }
+        // Sessions up to here are known: one that shows after the link was lost is news.
+        peer.link.stamp_at = peer.view.stamp;
         if !peer.view.present {
             // Somebody took the peer out of the interface, and with it the session.
             return self.lose(place, now, Reason::Silent);

@@ -10,7 +10,7 @@ use super::{
     key,
 };
 use crate::{
-    Duration, LinkState, NatClass, PeerAction, Reason,
+    Duration, Instant, LinkState, NatClass, PeerAction, Reason,
     wire::{Entry, Hello, IntroReq, Kind, Role},
 };
 
@@ -219,6 +219,39 @@ fn the_session_of_a_peer_that_went_silent_is_kept_until_it_wants_another() {
         assert_eq!(bench.state(2), LinkState::Connected);
         assert!(!readded(&bench), "{:?}", bench.actions);
     }
+}
+
+/// We had given up when WireGuard came through by itself, of what users send all the time: no reading is without some of it.
+#[test]
+fn a_session_that_wireguard_made_by_itself_is_taken_up_while_users_talk() {
+    let mut bench = Bench::<8>::connected(2, [1, 2]);
+    bench.advance(Duration::from_secs(20));
+    bench.answering = vec![1];
+    let place = bench.mesh.peers.find(&key(2)).expect("a peer of ours");
+    bench.mesh.lose(place, bench.now, Reason::Silent);
+    // It is not doubted any more that the old session is dead.
+    bench.mesh.peers.get_mut(place).expect("a peer of ours").link.doubt_until = Instant::MIN;
+    bench.mesh.give_up(place, bench.now, Reason::NoAnswer);
+    bench.poll();
+    assert_eq!(bench.state(2), LinkState::Waiting);
+    bench.answering = vec![1, 2];
+    let came = |bytes: u64, bench: &mut Bench<8>| {
+        let reading = &mut bench.tunnel.get_mut(&key(2)).expect("it is on the interface").reading;
+        reading.rx_bytes += bytes;
+        reading.tx_bytes += bytes;
+    };
+    bench.tunnel.get_mut(&key(2)).expect("it is on the interface").reading.last_handshake += 60;
+    came(92, &mut bench);
+    for _ in 0..60 {
+        came(640, &mut bench);
+        bench.read();
+        bench.poll();
+        bench.advance(Duration::from_secs(1));
+    }
+    assert_eq!(bench.state(2), LinkState::Connected);
+    let ended =
+        bench.actions.iter().any(|(to, action)| *to == key(2) && matches!(action, PeerAction::Readd { .. }));
+    assert!(!ended, "users' session was ended: {:?}", bench.actions);
 }
 
 /// What is kept for whoever may be well is not kept for ever.
