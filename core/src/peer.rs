@@ -583,6 +583,11 @@ impl Peer {
             || (matches!(self.link.phase, Phase::Probing) && self.link.hellos == 0)
     }
 
+    /// Whether anybody can reach it without being introduced, as far as is known: most are connected to it then.
+    pub(crate) fn is_public(&self) -> bool {
+        !self.configured.is_empty() || self.held.claim.as_ref().is_some_and(Claim::is_open)
+    }
+
     pub(crate) const fn new(key: PublicKey, address: IpAddr) -> Self {
         Self {
             key,

@@ -342,23 +342,38 @@ impl<const PEERS: usize> Mesh<PEERS> {
         self.request(place, Pending::ASK_INTRO);
     }
 
-    /// The live peer to be asked next: first whoever has the peer's record from itself, then any other; the same again
-    /// where there is no other.
-    fn next_mediator(&mut self, place: Place) -> Place {
+    /// The live peer to be asked next: in every other place whoever has the peer's record from itself, since a request may just
+    /// have been lost; else all others in turn, public ones first.
+    fn next_mediator(&self, place: Place) -> Place {
         let Some(peer) = self.peers.get(place) else { return NOBODY };
-        let (asked, last, first) = (peer.link.asked, peer.link.via, peer.held.mediator);
+        let (asked, first) = (peer.link.asked, peer.held.mediator);
         let live = self.connected();
         if live == 0 || asked >= MAX_MEDIATORS || usize::from(asked) >= live.saturating_mul(2) {
             return NOBODY;
         }
-        if asked == 0 && self.peers.get(first).is_some_and(Peer::is_answering) {
+        let knows = self.peers.get(first).is_some_and(Peer::is_answering);
+        if knows && asked.is_multiple_of(2) {
             return first;
         }
-        let skip = self.roll(live as u64) as usize;
-        let candidates =
-            || self.peers.iter().filter(|(p, peer)| *p != place && peer.is_answering()).map(|(p, _)| p);
-        let other = candidates().cycle().skip(skip).take(live).find(|p| *p != last);
-        other.or_else(|| candidates().next()).unwrap_or(NOBODY)
+        let mut turn = usize::from(if knows { asked / 2 } else { asked });
+        // Not everybody begins with the same one, nor we with the same for each peer.
+        let start = (peer.link.began.as_ticks() as usize).wrapping_add(usize::from(place));
+        for public in [true, false] {
+            let others = || {
+                let fits = |p: Place, peer: &Peer| {
+                    p != place && !(knows && p == first) && peer.is_answering() && peer.is_public() == public
+                };
+                self.peers.iter().filter(move |(p, peer)| fits(*p, peer)).map(|(p, _)| p)
+            };
+            let count = others().count();
+            if turn < count {
+                return others().nth(start.wrapping_add(turn) % count).unwrap_or(NOBODY);
+            }
+            turn -= count;
+        }
+        // Each has been asked once.
+        let anybody = || self.peers.iter().find(|(p, peer)| *p != place && peer.is_answering());
+        if knows { first } else { anybody().map_or(NOBODY, |(p, _)| p) }
     }
 
     /// Both sides were told to meet.

@@ -6,6 +6,7 @@ mod knock;
 mod lan;
 mod links;
 mod mapping;
+mod mediators;
 mod meeting;
 mod memory;
 mod net;
