@@ -25,7 +25,7 @@ use wgautomesh_core::{
 };
 
 #[cfg(feature = "admin")]
-use super::map::Inquiry;
+use super::map::Survey;
 #[cfg(feature = "admin")]
 use super::why::Machine;
 use super::{Node, RunError, adopt::Adopted, memory::Memory, names::Names, report, status, why::Desk};
@@ -127,7 +127,7 @@ pub(super) struct Daemon<'m, W, A, S: Stack, O, R, const PEERS: usize> {
     places: Vec<LanPlace>,
     /// What others are being asked, for who waits for a map.
     #[cfg(feature = "admin")]
-    inquiry: Option<Inquiry>,
+    survey: Option<Survey>,
     tally: Tally,
     desk: Desk,
 }
@@ -156,7 +156,7 @@ where
             addresses: Vec::new(),
             places: Vec::new(),
             #[cfg(feature = "admin")]
-            inquiry: None,
+            survey: None,
             tally: Tally::new(),
             desk: Desk::new(),
         }
@@ -195,7 +195,7 @@ where
             mapper,
             self.link.retry_at,
             #[cfg(feature = "admin")]
-            self.inquiry.as_ref().map(Inquiry::poll_timeout),
+            self.survey.as_ref().map(Survey::poll_timeout),
             self.desk.poll_timeout(),
         ];
         timeouts.into_iter().flatten().min()
@@ -300,9 +300,9 @@ where
         match request {
             Request::Metrics => Some(for_people(self.metrics(now))),
             Request::Map => {
-                match &mut self.inquiry {
-                    Some(inquiry) => inquiry.join(ticket),
-                    None => self.inquiry = Some(Inquiry::new(self.mesh, &self.names, ticket, now)),
+                match &mut self.survey {
+                    Some(survey) => survey.join(ticket),
+                    None => self.survey = Some(Survey::new(self.mesh, &self.names, ticket, now)),
                 }
                 None
             }
@@ -400,8 +400,8 @@ where
     fn tell(&mut self, now: Instant, event: &Event) {
         #[cfg(feature = "admin")]
         if matches!(event, Event::Link(_) | Event::LinksTold { .. }) {
-            // Without an inquiry any more it is too late.
-            self.inquiry.iter_mut().for_each(|inquiry| inquiry.hear(event, now));
+            // Without a survey any more it is too late.
+            self.survey.iter_mut().for_each(|survey| survey.hear(event, now));
             return;
         }
         let names = &self.names;
@@ -578,8 +578,8 @@ where
 {
     /// Asks what there is to be asked now.
     fn inquire(&mut self, now: Instant) -> Result<(), RunError> {
-        while let Some(inquiry) = &mut self.inquiry {
-            let again = inquiry.ask(self.mesh, now);
+        while let Some(survey) = &mut self.survey {
+            let again = survey.ask(self.mesh, now);
             self.carry_out(now)?;
             if !again {
                 break;
@@ -590,9 +590,9 @@ where
 
     /// Who waits for an answer that has become ready, and the answer.
     pub(super) fn settled(&mut self, now: Instant) -> Vec<(Ticket, String)> {
-        let Some(inquiry) = self.inquiry.take_if(|inquiry| inquiry.is_over(now)) else { return Vec::new() };
+        let Some(survey) = self.survey.take_if(|survey| survey.is_over(now)) else { return Vec::new() };
         let mapped = self.parts.mapper.as_ref().is_some_and(|mapper| mapper.endpoints().next().is_some());
-        let (tickets, map) = inquiry.settle(self.mesh, &self.node, &self.names, mapped);
+        let (tickets, map) = survey.settle(self.mesh, &self.node, &self.names, mapped);
         let text = map.to_json();
         tickets.into_iter().map(|ticket| (ticket, text.clone())).collect()
     }

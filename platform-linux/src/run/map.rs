@@ -40,7 +40,7 @@ struct Question {
 }
 
 /// What has been said so far.
-pub(super) struct Inquiry {
+pub(super) struct Survey {
     tickets: Vec<Ticket>,
     began: Instant,
     until: Instant,
@@ -53,7 +53,7 @@ pub(super) struct Inquiry {
     said: BTreeMap<(PublicKey, PublicKey), Says>,
 }
 
-impl Inquiry {
+impl Survey {
     /// Begins to ask all peers.
     pub(super) fn new<const PEERS: usize>(
         mesh: &mut Mesh<PEERS>,

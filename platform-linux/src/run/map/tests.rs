@@ -1,4 +1,4 @@
-//! How an inquiry goes on, comes to its end, and what becomes of what was said.
+//! How a survey goes on, comes to its end, and what becomes of what was said.
 
 use wgautomesh_core::{CandidateKind, Interface, LinkState, Reason};
 
@@ -50,27 +50,27 @@ fn end(teller: u8, next: Option<u16>) -> Event {
 }
 
 /// One of three peers who were asked at the same time.
-fn three_asked() -> (Mesh<8>, Inquiry) {
+fn three_asked() -> (Mesh<8>, Survey) {
     let mut mesh = mesh(3);
-    let mut inquiry = Inquiry::new(&mut mesh, &names(3), Ticket::for_test(1), at(0));
+    let mut survey = Survey::new(&mut mesh, &names(3), Ticket::for_test(1), at(0));
     // As if they had been connected.
-    inquiry.asked = inquiry.indirect.drain(..).map(|question| Question { tries: 1, ..question }).collect();
-    (mesh, inquiry)
+    survey.asked = survey.indirect.drain(..).map(|question| Question { tries: 1, ..question }).collect();
+    (mesh, survey)
 }
 
-fn places(inquiry: &Inquiry) -> Vec<(PublicKey, u16)> {
-    inquiry.asked.iter().chain(&inquiry.to_ask).map(|question| (question.to, question.from)).collect()
+fn places(survey: &Survey) -> Vec<(PublicKey, u16)> {
+    survey.asked.iter().chain(&survey.to_ask).map(|question| (question.to, question.from)).collect()
 }
 
 #[test]
 fn where_nobody_is_connected_it_is_over_at_once() {
     let mut mesh = mesh(3);
-    let mut inquiry = Inquiry::new(&mut mesh, &names(3), Ticket::for_test(1), at(0));
-    assert!(!inquiry.is_over(at(0)) && inquiry.poll_timeout() <= at(0), "there is somebody to ask");
-    assert!(!inquiry.ask(&mut mesh, at(0)));
-    assert!(inquiry.is_over(at(0)) && inquiry.poll_timeout() <= at(0));
-    inquiry.join(Ticket::for_test(2));
-    let (tickets, map) = inquiry.settle(&mut mesh, &node(), &names(3), true);
+    let mut survey = Survey::new(&mut mesh, &names(3), Ticket::for_test(1), at(0));
+    assert!(!survey.is_over(at(0)) && survey.poll_timeout() <= at(0), "there is somebody to ask");
+    assert!(!survey.ask(&mut mesh, at(0)));
+    assert!(survey.is_over(at(0)) && survey.poll_timeout() <= at(0));
+    survey.join(Ticket::for_test(2));
+    let (tickets, map) = survey.settle(&mut mesh, &node(), &names(3), true);
     assert_eq!(tickets, [Ticket::for_test(1), Ticket::for_test(2)]);
     assert_eq!((map.nodes.len(), map.links.len(), map.left_out), (4, 6, 0));
     assert!(map.nodes[0].answered && map.nodes[0].mapped && map.nodes[1..].iter().all(|node| !node.answered));
@@ -80,7 +80,7 @@ fn where_nobody_is_connected_it_is_over_at_once() {
 
 #[test]
 fn what_both_sides_say_is_on_the_map() {
-    let (mut mesh, mut inquiry) = three_asked();
+    let (mut mesh, mut survey) = three_asked();
     for event in [
         link(2, 1, LinkState::Connected),
         link(2, 3, LinkState::Connected),
@@ -90,11 +90,11 @@ fn what_both_sides_say_is_on_the_map() {
         link(3, 4, LinkState::Waiting),
         end(3, None),
     ] {
-        inquiry.hear(&event, at(10));
+        survey.hear(&event, at(10));
     }
-    assert_eq!(places(&inquiry), [(key(4), 0)]);
-    assert!(!inquiry.is_over(at(10)));
-    let (_, map) = inquiry.settle(&mut mesh, &node(), &names(3), false);
+    assert_eq!(places(&survey), [(key(4), 0)]);
+    assert!(!survey.is_over(at(10)));
+    let (_, map) = survey.settle(&mut mesh, &node(), &names(3), false);
     let how: Vec<_> = map.links.iter().map(|link| (link.a, link.b, link.how)).collect();
     // That node 2 has what node 1 does not: one of them will notice.
     let unlike = How::Connecting;
@@ -109,70 +109,70 @@ fn what_both_sides_say_is_on_the_map() {
 
 #[test]
 fn a_long_answer_is_asked_for_part_by_part() {
-    let (mut mesh, mut inquiry) = three_asked();
-    inquiry.hear(&end(3, Some(64)), at(10));
-    assert_eq!(places(&inquiry)[2], (key(3), 64));
-    assert!(inquiry.poll_timeout() <= at(10), "at once");
+    let (mut mesh, mut survey) = three_asked();
+    survey.hear(&end(3, Some(64)), at(10));
+    assert_eq!(places(&survey)[2], (key(3), 64));
+    assert!(survey.poll_timeout() <= at(10), "at once");
     // One that never comes to an end is not followed in circles.
-    inquiry.asked.push(inquiry.to_ask.pop_front().expect("it waits"));
-    inquiry.hear(&end(3, Some(64)), at(20));
-    assert_eq!(places(&inquiry).len(), 2);
+    survey.asked.push(survey.to_ask.pop_front().expect("it waits"));
+    survey.hear(&end(3, Some(64)), at(20));
+    assert_eq!(places(&survey).len(), 2);
     // And whoever was not asked is not heard.
-    inquiry.hear(&end(3, Some(128)), at(20));
-    assert_eq!(places(&inquiry).len(), 2);
-    assert!(!inquiry.ask(&mut mesh, at(20)));
+    survey.hear(&end(3, Some(128)), at(20));
+    assert_eq!(places(&survey).len(), 2);
+    assert!(!survey.ask(&mut mesh, at(20)));
 }
 
 #[test]
 fn a_question_is_asked_again_and_time_is_up_in_the_end() {
-    let (mut mesh, mut inquiry) = three_asked();
-    inquiry.hear(&end(2, None), at(10));
-    assert_eq!(inquiry.poll_timeout(), at(0) + AGAIN);
+    let (mut mesh, mut survey) = three_asked();
+    survey.hear(&end(2, None), at(10));
+    assert_eq!(survey.poll_timeout(), at(0) + AGAIN);
     let late = at(0) + AGAIN;
-    inquiry.asked[0].tries = TRIES;
+    survey.asked[0].tries = TRIES;
     // One was asked often enough; to ask the other again fails here, where it is not connected.
-    inquiry.ask(&mut mesh, late);
-    assert!(inquiry.is_over(late));
+    survey.ask(&mut mesh, late);
+    assert!(survey.is_over(late));
 
-    let (_, mut inquiry) = three_asked();
-    inquiry.asked.iter_mut().for_each(|question| question.at = at(5_000));
-    assert_eq!(inquiry.poll_timeout(), at(0) + PATIENCE);
-    assert!(!inquiry.is_over(at(1_499)) && inquiry.is_over(at(1_500)));
+    let (_, mut survey) = three_asked();
+    survey.asked.iter_mut().for_each(|question| question.at = at(5_000));
+    assert_eq!(survey.poll_timeout(), at(0) + PATIENCE);
+    assert!(!survey.is_over(at(1_499)) && survey.is_over(at(1_500)));
 }
 
 /// The engine asks through any mediator, which need not be connected to whom the question is for: it is better to wait for one
 /// that says it is, unless nobody will.
 #[test]
 fn who_is_not_connected_is_asked_once_somebody_else_is_connected_to_it() {
-    let (mut mesh, mut inquiry) = three_asked();
+    let (mut mesh, mut survey) = three_asked();
     let question = |to| Question { to: key(to), from: 0, tries: 0, at: at(0) };
-    inquiry.asked.truncate(1);
-    inquiry.indirect = vec![question(3), question(4)];
-    inquiry.ask(&mut mesh, at(1));
-    assert_eq!(inquiry.indirect.len(), 2);
-    inquiry.hear(&link(2, 4, LinkState::Connected), at(1));
+    survey.asked.truncate(1);
+    survey.indirect = vec![question(3), question(4)];
+    survey.ask(&mut mesh, at(1));
+    assert_eq!(survey.indirect.len(), 2);
+    survey.hear(&link(2, 4, LinkState::Connected), at(1));
     // To ask fails here, where nobody is connected.
-    inquiry.ask(&mut mesh, at(1));
-    assert_eq!((inquiry.indirect.len(), inquiry.indirect[0].to), (1, key(3)));
-    inquiry.hear(&end(2, None), at(1));
-    assert!(!inquiry.is_over(at(1)) && inquiry.poll_timeout() <= at(1));
-    inquiry.ask(&mut mesh, at(1));
-    assert!(inquiry.is_over(at(1)));
+    survey.ask(&mut mesh, at(1));
+    assert_eq!((survey.indirect.len(), survey.indirect[0].to), (1, key(3)));
+    survey.hear(&end(2, None), at(1));
+    assert!(!survey.is_over(at(1)) && survey.poll_timeout() <= at(1));
+    survey.ask(&mut mesh, at(1));
+    assert!(survey.is_over(at(1)));
 }
 
 #[test]
 fn each_time_a_question_goes_through_another_who_is_connected_there() {
-    let (_, mut inquiry) = three_asked();
+    let (_, mut survey) = three_asked();
     let through =
-        |inquiry: &Inquiry, tries| inquiry.connected_to(&Question { to: key(4), from: 0, tries, at: at(0) });
-    assert_eq!(through(&inquiry, 1), None, "nobody has said so yet");
-    inquiry.hear(&link(3, 4, LinkState::Waiting), at(1));
-    inquiry.hear(&link(2, 3, LinkState::Connected), at(1));
-    assert_eq!(through(&inquiry, 1), None);
-    inquiry.hear(&link(2, 4, LinkState::Connected), at(1));
-    assert_eq!(through(&inquiry, 1), Some(key(2)));
-    inquiry.hear(&link(3, 4, LinkState::Connected), at(2));
-    assert_ne!(through(&inquiry, 1), through(&inquiry, 2));
+        |survey: &Survey, tries| survey.connected_to(&Question { to: key(4), from: 0, tries, at: at(0) });
+    assert_eq!(through(&survey, 1), None, "nobody has said so yet");
+    survey.hear(&link(3, 4, LinkState::Waiting), at(1));
+    survey.hear(&link(2, 3, LinkState::Connected), at(1));
+    assert_eq!(through(&survey, 1), None);
+    survey.hear(&link(2, 4, LinkState::Connected), at(1));
+    assert_eq!(through(&survey, 1), Some(key(2)));
+    survey.hear(&link(3, 4, LinkState::Connected), at(2));
+    assert_ne!(through(&survey, 1), through(&survey, 2));
 }
 
 #[test]
@@ -188,10 +188,10 @@ fn a_mesh_that_is_too_large_is_shown_in_part() {
         names.add(PublicKey::from_bytes(bytes));
     }
     mesh.handle_interface(at(0), Some(Interface { index: 1, public_key: key(1), listen_port: 51820 }));
-    let mut inquiry = Inquiry::new(&mut mesh, &names, Ticket::for_test(1), at(0));
-    assert_eq!(inquiry.indirect.len(), MAX_NODES);
-    inquiry.ask(&mut mesh, at(0));
-    let (_, map) = inquiry.settle(&mut mesh, &node(), &names, false);
+    let mut survey = Survey::new(&mut mesh, &names, Ticket::for_test(1), at(0));
+    assert_eq!(survey.indirect.len(), MAX_NODES);
+    survey.ask(&mut mesh, at(0));
+    let (_, map) = survey.settle(&mut mesh, &node(), &names, false);
     assert_eq!((map.nodes.len(), map.left_out), (MAX_NODES, 11));
     assert!(map.to_json().len() < 6_000_000, "{}", map.to_json().len());
 }
