@@ -10,7 +10,7 @@
 
 use embassy_time::{Duration, Instant};
 
-use super::Mesh;
+use super::{Mesh, own::Side};
 use crate::{
     CandidateKind, NatClass, Reason, Scope,
     limits::{
@@ -192,7 +192,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
     /// Whether a peer that went silent can reach us whenever it wants, and we it only where it was: to fire there would do away
     /// with the session that it may have still.
     fn is_awaited(&self, place: Place, now: Instant) -> bool {
-        self.alone_behind_nat(place) == Some(false)
+        self.behind_nat(place) == Some(Side::Theirs)
             && self.peers.get(place).is_some_and(|peer| {
                 let mapped = peer.held.claim.as_ref().is_some_and(|c| c.of(Origin::Mapped).next().is_some());
                 peer.keeps_session(now) && peer.configured.is_empty() && !mapped

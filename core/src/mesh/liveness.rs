@@ -2,7 +2,7 @@
 
 use embassy_time::{Duration, Instant};
 
-use super::Mesh;
+use super::{Mesh, own::Side};
 use crate::{
     CandidateKind, Reason,
     limits::{
@@ -110,14 +110,14 @@ impl<const PEERS: usize> Mesh<PEERS> {
     /// there is nothing to be kept open.
     pub(super) fn set_keepalive(&mut self, place: Place) {
         let unguarded = self.is_unguarded(place);
-        let behind_nat = self.alone_behind_nat(place);
+        let behind_nat = self.behind_nat(place);
         let lower = self.is_lower(place);
         let Some(peer) = self.peers.get_mut(place) else { return };
         let interval = match peer.view.user_keepalive {
             0 if unguarded => 0,
             0 => match behind_nat {
-                Some(true) => KEEPALIVE_FROM_NAT,
-                Some(false) => KEEPALIVE_TO_NAT,
+                Some(Side::Ours) => KEEPALIVE_FROM_NAT,
+                Some(Side::Theirs) => KEEPALIVE_TO_NAT,
                 None if lower => KEEPALIVE_SENDER,
                 None => KEEPALIVE,
             },

@@ -26,6 +26,13 @@ const REACHED_BY: u8 = 2;
 /// Local and reflexive endpoints published, each.
 const LOCAL_SHOWN: usize = 4;
 
+/// One of the two ends of a link.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Ours,
+    Theirs,
+}
+
 /// Our own record and what concerns it.
 pub(super) struct Own {
     pub(super) claim: Claim,
@@ -211,16 +218,15 @@ impl<const PEERS: usize> Mesh<PEERS> {
             && claim.of(Origin::Local).any(|e| e == endpoint)
     }
 
-    /// Whether it is we (`Some(true)`) or the peer who is behind a NAT, where the other one is not; by both records, so that the
-    /// peer comes to the same answer.
-    pub(super) fn alone_behind_nat(&self, place: Place) -> Option<bool> {
+    /// Which of us is behind a NAT, where the other one is not; by both records, so that the peer comes to the same answer.
+    pub(super) fn behind_nat(&self, place: Place) -> Option<Side> {
         let peer = self.peers.get(place)?;
         let v4 = peer.view.endpoint?.is_ipv4();
         let (ours, theirs) = (self.own.claim.nat_of(v4), peer.held.claim.as_ref()?.nat_of(v4));
         match (ours, theirs) {
             (NatClass::Unknown, _) | (_, NatClass::Unknown) | (NatClass::Open, NatClass::Open) => None,
-            (_, NatClass::Open) => Some(true),
-            (NatClass::Open, _) => Some(false),
+            (_, NatClass::Open) => Some(Side::Ours),
+            (NatClass::Open, _) => Some(Side::Theirs),
             _ => None,
         }
     }
