@@ -19,6 +19,7 @@ use crate::{
     table::Table,
 };
 
+mod asking;
 mod candidates;
 mod connect;
 mod emit;

@@ -1,12 +1,12 @@
 //! The engine from its outside, in small meshes. What takes many nodes or bad networks is the simulator's.
 
+mod asking;
 mod bench;
 mod datagrams;
 mod knock;
 mod lan;
 mod links;
 mod mapping;
-mod mediators;
 mod meeting;
 mod memory;
 mod net;
