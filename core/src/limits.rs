@@ -177,7 +177,11 @@ pub(crate) const ASK_YIELD: Duration = Duration::from_millis(100);
 /// A mediator that has not answered in this time (or 1.5 round trips) is passed over.
 pub(crate) const MEDIATOR_TIMEOUT: Duration = Duration::from_millis(300);
 /// Mediators asked in one go before the attempt backs off.
-pub(crate) const MAX_MEDIATORS: u8 = 4;
+pub(crate) const MAX_MEDIATORS: usize = 4;
+/// Mediators that have no time are waited for so often in one go; then that is a refusal.
+pub(crate) const MAX_BUSY: u8 = 31;
+/// The shortest time that a mediator may have a busy one wait: whoever names none would be asked all the time.
+pub(crate) const MIN_BUSY: Duration = Duration::from_millis(50);
 /// Openers are sent to each candidate this long after the introduction: at once, and twice more against loss.
 pub(crate) const OPENER_TIMES: [Duration; 3] =
     [Duration::from_ticks(0), Duration::from_millis(100), Duration::from_millis(250)];

@@ -14,7 +14,7 @@ use crate::{
         LATEST, MAX_ANSWERS, MAX_INTRODUCTIONS, MAX_LOCAL_ADDRESSES, MAX_MAPPINGS, MAX_RECENT_PAIRS,
         MAX_RECONCILIATIONS, MAX_SECRETS, MAX_TELLS, OVERSLEPT, READ_LOST, WAITING_GRACE,
     },
-    peer::{NOBODY, Peer, Pending, Phase, Place, Prepare},
+    peer::{Asked, NOBODY, Peer, Pending, Phase, Place, Prepare},
     record::{Order, RecordEndpoint},
     table::Table,
 };
@@ -698,6 +698,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
     /// No other state names this place any more.
     fn forget_place(&mut self, place: Place) {
         for (_, peer) in self.peers.iter_mut() {
+            if peer.asked.before() == place {
+                peer.asked = Asked::NOBODY;
+            }
             let link = &mut peer.link;
             for named in [&mut link.via, &mut peer.held.bringer, &mut peer.held.mediator] {
                 if *named == place {

@@ -8,7 +8,10 @@ use heapless::Vec;
 
 use crate::{
     CandidateKind, Endpoint, PublicKey, Reason,
-    limits::{MAX_CONFIGURED_ENDPOINTS, MAX_GOOD_ENDPOINTS, PACKETS_BURST, SERIES_PER_WINDOW, SESSION_KEPT},
+    limits::{
+        MAX_BUSY, MAX_CONFIGURED_ENDPOINTS, MAX_GOOD_ENDPOINTS, MAX_MEDIATORS, PACKETS_BURST,
+        SERIES_PER_WINDOW, SESSION_KEPT,
+    },
     record::{Claim, Order},
 };
 
@@ -329,8 +332,6 @@ pub(crate) struct Link {
     /// The new session that the peer wants, as `via` told us while it was connected; the peer itself may be that, by a knock from
     /// `target`.
     pub(crate) wanted: Wanted,
-    /// Mediators asked in this go.
-    pub(crate) asked: u8,
     /// Rounds since the peer was last connected.
     pub(crate) round: u8,
     /// Which candidate is next.
@@ -405,6 +406,49 @@ impl Failures {
     }
 }
 
+/// Who was asked for an introduction in one go. It has no alignment, and fits where nothing else would.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked {
+    /// The last but one; the last one is the link's `via`.
+    before: [u8; 2],
+    /// How often somebody was asked (the low three bits), and how often somebody had no time.
+    counts: u8,
+}
+
+impl Asked {
+    pub(crate) const NOBODY: Self = Self { before: NOBODY.to_le_bytes(), counts: 0 };
+    const ONCE: u8 = 1;
+    const BUSY_ONCE: u8 = 8;
+
+    /// How often somebody was asked.
+    pub(crate) fn len(self) -> usize {
+        usize::from(self.counts % Self::BUSY_ONCE)
+    }
+
+    /// One more is asked, and this one was asked last.
+    pub(crate) fn push(&mut self, last: Place) {
+        self.before = last.to_le_bytes();
+        if self.len() < MAX_MEDIATORS {
+            self.counts += Self::ONCE;
+        }
+    }
+
+    pub(crate) const fn before(self) -> Place {
+        Place::from_le_bytes(self.before)
+    }
+
+    /// Whoever was asked last has no time: that does not count, unless it was so too often.
+    pub(crate) fn put_off(&mut self) -> bool {
+        let patient = self.counts / Self::BUSY_ONCE < MAX_BUSY && self.len() > 0;
+        if patient {
+            self.counts += Self::BUSY_ONCE - Self::ONCE;
+        }
+        patient
+    }
+}
+
+const _: () = assert!(MAX_MEDIATORS < 8 && MAX_BUSY < 32, "they share a byte");
+
 impl Link {
     pub(crate) const fn new() -> Self {
         Self {
@@ -427,7 +471,6 @@ impl Link {
             echo: [0; 4],
             via: NOBODY,
             wanted: Wanted::Nothing,
-            asked: 0,
             round: 0,
             candidate: 0,
             readds: 0,
@@ -552,6 +595,8 @@ pub(crate) struct Peer {
     pub(crate) view: View,
     pub(crate) link: Link,
     pub(crate) held: Held,
+    /// Who was asked in this go for an introduction to it.
+    pub(crate) asked: Asked,
     /// Endpoints by who vouches for them, so that nobody can push out what somebody else knows.
     pub(crate) configured: Vec<Endpoint, MAX_CONFIGURED_ENDPOINTS, u8>,
     /// Where it worked, newest first.
@@ -599,6 +644,7 @@ impl Peer {
             view: View::new(),
             link: Link::new(),
             held: Held::new(),
+            asked: Asked::NOBODY,
             configured: Vec::new(),
             good: Vec::new(),
             mediated: None,

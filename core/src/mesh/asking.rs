@@ -5,7 +5,7 @@ use embassy_time::{Duration, Instant};
 use super::Mesh;
 use crate::{
     Reason,
-    limits::{MAX_MEDIATORS, MAX_WAIT, MEDIATOR_TIMEOUT},
+    limits::{MAX_MEDIATORS, MAX_WAIT, MEDIATOR_TIMEOUT, MIN_BUSY},
     peer::{NOBODY, Peer, Pending, Phase, Place},
     wire::IntroNack,
 };
@@ -17,8 +17,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             .get(mediator)
             .map_or(MEDIATOR_TIMEOUT, |m| MEDIATOR_TIMEOUT.max(m.link.rtt + m.link.rtt / 2));
         let Some(peer) = self.peers.get_mut(place) else { return };
-        peer.link.via = mediator;
-        peer.link.asked = peer.link.asked.saturating_add(1);
+        peer.asked.push(core::mem::replace(&mut peer.link.via, mediator));
         peer.link.rx_at = peer.view.rx;
         peer.link.stamp_at = peer.view.stamp;
         peer.link.set_connecting();
@@ -27,37 +26,34 @@ impl<const PEERS: usize> Mesh<PEERS> {
     }
 
     /// The live peer to be asked next: in every other place whoever has the peer's record from itself, since a request may just
-    /// have been lost; else all others in turn, public ones first.
-    pub(super) fn next_mediator(&self, place: Place) -> Place {
+    /// have been lost. In between by chance, and not one of the last two, so that few of them are asked one after the other, and
+    /// all of many in time: in turn one of those that anybody can reach, who are connected to most, and one of the rest, which
+    /// may be the only one that is connected to the peer.
+    pub(super) fn next_mediator(&mut self, place: Place) -> Place {
         let Some(peer) = self.peers.get(place) else { return NOBODY };
-        let (asked, first) = (peer.link.asked, peer.held.mediator);
+        let (asked, last, first) = (peer.asked, peer.link.via, peer.held.mediator);
         let live = self.connected();
-        if live == 0 || asked >= MAX_MEDIATORS || usize::from(asked) >= live.saturating_mul(2) {
+        if live == 0 || asked.len() >= MAX_MEDIATORS || asked.len() >= live.saturating_mul(2) {
             return NOBODY;
         }
-        let knows = self.peers.get(first).is_some_and(Peer::is_answering);
-        if knows && asked.is_multiple_of(2) {
+        let knows = first != place && self.peers.get(first).is_some_and(Peer::is_answering);
+        if knows && asked.len().is_multiple_of(2) {
             return first;
         }
-        let mut turn = usize::from(if knows { asked / 2 } else { asked });
-        // Not everybody begins with the same one, nor we with the same for each peer.
-        let start = (peer.link.began.as_ticks() as usize).wrapping_add(usize::from(place));
-        for public in [true, false] {
-            let others = || {
-                let fits = |p: Place, peer: &Peer| {
-                    p != place && !(knows && p == first) && peer.is_answering() && peer.is_public() == public
-                };
-                self.peers.iter().filter(move |(p, peer)| fits(*p, peer)).map(|(p, _)| p)
-            };
-            let count = others().count();
-            if turn < count {
-                return others().nth(start.wrapping_add(turn) % count).unwrap_or(NOBODY);
+        let turn = if knows { asked.len() / 2 } else { asked.len() };
+        let public = turn.is_multiple_of(2);
+        let dice = self.roll(u64::MAX);
+        let answering = || self.peers.iter().filter(|(p, peer)| *p != place && peer.is_answering());
+        let is_new = |p: Place| p != last && p != asked.before() && !(knows && p == first);
+        for public in [public, !public] {
+            let others =
+                || answering().filter(|(p, peer)| is_new(*p) && peer.is_public() == public).map(|(p, _)| p);
+            if let Some(chosen) = dice.checked_rem(others().count() as u64) {
+                return others().nth(chosen as usize).unwrap_or(NOBODY);
             }
-            turn -= count;
         }
-        // Each has been asked once.
-        let anybody = || self.peers.iter().find(|(p, peer)| *p != place && peer.is_answering());
-        if knows { first } else { anybody().map_or(NOBODY, |(p, _)| p) }
+        let again = || answering().map(|(p, _)| p);
+        again().find(|p| *p != last).or_else(|| again().next()).unwrap_or(NOBODY)
     }
 
     /// A mediator cannot help.
@@ -67,9 +63,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
         if peer.link.phase != Phase::Asking || peer.link.via != from {
             return;
         }
-        if nack.reason == IntroNack::BUSY {
-            let after = Duration::from_millis(u64::from(nack.retry_ms)).min(MAX_WAIT);
-            peer.link.asked = peer.link.asked.saturating_sub(1);
+        if nack.reason == IntroNack::BUSY && peer.asked.put_off() {
+            let after = Duration::from_millis(u64::from(nack.retry_ms)).clamp(MIN_BUSY, MAX_WAIT);
             let after = self.jitter(after);
             return self.enter(place, Phase::Asking, now.saturating_add(after));
         }

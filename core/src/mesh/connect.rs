@@ -19,7 +19,7 @@ use crate::{
         INITIATION_BYTES, LATE_STEPS, MAX_READDS, MAX_WAIT, NATURAL_CYCLE, PRESUME, READ_LOST, ROUND_FIRST,
         ROUND_MAX, ROUND_MIN, ROUNDS, SESSION_DOUBT, SESSION_KEPT,
     },
-    peer::{Failures, NOBODY, Pending, Phase, Place, Prepare, Wanted},
+    peer::{Asked, Failures, NOBODY, Pending, Phase, Place, Prepare, Wanted},
     record::{Claim, Origin},
     wire::{Intro, Role},
 };
@@ -71,7 +71,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         peer.link.round = 0;
         peer.link.candidate = 0;
         peer.link.failures = Failures::NONE;
-        peer.link.asked = 0;
+        peer.asked = Asked::NOBODY;
         if peer.link.reason != Some(Reason::Connecting) {
             peer.link.began = now;
         }
@@ -388,7 +388,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         peer.link.round = peer.link.round.max(intro.round);
         peer.link.via = from;
         peer.link.rtt_guess = intro.rtt_ms.min(MAX_WAIT.as_millis() as u16);
-        peer.link.asked = 0;
+        peer.asked = Asked::NOBODY;
         peer.link.rx_at = peer.view.rx;
         peer.link.stamp_at = peer.view.stamp;
         // The other side may ask for the next round before ours has ended.
@@ -617,7 +617,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             return self.give_up(place, now, obstacle.unwrap_or(Reason::NoAnswer));
         }
         let Some(peer) = self.peers.get_mut(place) else { return };
-        peer.link.asked = 0;
+        peer.asked = Asked::NOBODY;
         if self.is_lower(place) {
             return self.pursue(place, now);
         }
@@ -676,7 +676,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         let alone = self.connected() == 0;
         let Some(peer) = self.peers.get_mut(place) else { return };
         let failures = u32::from(peer.link.failures.add(reason != Reason::NotIntroduced).min(8));
-        peer.link.asked = 0;
+        peer.asked = Asked::NOBODY;
         if failures == 0 && peer.link.via == NOBODY && reason == Reason::NoAnswer {
             // Nobody introduced us, and who could not at first may have come back meanwhile, as when we have moved and every link
             // was dead: no waiting then.
@@ -791,7 +791,9 @@ impl<const PEERS: usize> Mesh<PEERS> {
             Phase::Idle | Phase::Asking if moved && link.doubt_until != Instant::MIN => self.mute(place, now),
             // Nothing was to be done, and WireGuard has made a session by itself, of what users send: what is left is to have
             // our Hello echoed.
-            Phase::Idle if moved && stamped && now >= link.muted_until && !view.address_taken => {
+            Phase::Idle | Phase::Asking
+                if moved && stamped && view.owns_address && now >= link.muted_until =>
+            {
                 self.greet(place, now, false);
             }
             // The peer's initiations arrive, and no session comes of them: what we answer is lost, or its clock went back

@@ -10,7 +10,7 @@ use crate::{
         PROBE_MAX, PROBE_MIN, PROBES, SESSION_DOUBT, SILENT_BUSY, SILENT_IDLE, SILENT_SENDER,
         SILENT_UNGUARDED,
     },
-    peer::{Failures, NOBODY, Peer, Pending, Phase, Place, Wanted},
+    peer::{Asked, Failures, NOBODY, Peer, Pending, Phase, Place, Wanted},
 };
 
 impl<const PEERS: usize> Mesh<PEERS> {
@@ -25,6 +25,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
             peer.link.began = now;
         }
         peer.link.doubt_until = Instant::MIN;
+        // Who is there needs no introduction, which would have the other side begin another session.
+        peer.pending.clear(Pending::ASK_INTRO);
         // An answer to its Hello carries ours.
         if !asked {
             self.request(place, Pending::HELLO);
@@ -88,7 +90,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
             link.candidate = 0;
             link.readds = 0;
             link.failures = Failures::NONE;
-            link.asked = 0;
+            peer.asked = Asked::NOBODY;
             link.doubt_until = Instant::MIN;
             peer.pending.set(Pending::CONNECTED);
         }
@@ -135,8 +137,6 @@ impl<const PEERS: usize> Mesh<PEERS> {
         if !peer.link.phase.is_live() {
             return self.unconnected_reading(place, now);
         }
-        // Sessions up to here are known: one that shows after the link was lost is news.
-        peer.link.stamp_at = peer.view.stamp;
         if !peer.view.present {
             // Somebody took the peer out of the interface, and with it the session.
             return self.lose(place, now, Reason::Silent);
@@ -225,7 +225,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         link.began = now;
         link.token = [0; 4];
         link.round = 0;
-        link.asked = 0;
+        peer.asked = Asked::NOBODY;
         link.rx_at = peer.view.rx;
         link.stamp_at = peer.view.stamp;
         link.doubt_until = if doubtful { now.saturating_add(SESSION_DOUBT) } else { Instant::MIN };
