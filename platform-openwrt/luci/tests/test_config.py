@@ -163,6 +163,25 @@ class Config(ViewTest):
         self.assertEqual(page.js(f"{option('home', '_secret_in', 'select')}.value"), "file")
         self.assertEqual(page.js(f"{option('home', 'secret_file')}.value"), "/etc/wgautomesh/secret")
 
+    def test_the_secret_is_changed_by_two_more_files(self):
+        def advanced():
+            page = self.open()
+            self.tab(page, "Advanced")
+            return page
+
+        for name in ["secret_next_file", "secret_previous_file"]:
+            page = advanced()
+            page.type(option("home", name), "secret")
+            self.assertIn("A file, beginning with a slash", self.refused(page))
+            page.type(option("home", name), f"/etc/wgautomesh/{name}")
+            self.save(page)
+            self.assertEqual(self.router.configs["wgautomesh"]["home"][name], f"/etc/wgautomesh/{name}")
+            # Empty, it is none at all.
+            page = advanced()
+            page.type(option("home", name), "")
+            self.save(page)
+            self.assertNotIn(name, self.router.configs["wgautomesh"]["home"])
+
     def test_what_cannot_be_right_is_not_saved(self):
         page = self.open()
         for name, good, wrong in [

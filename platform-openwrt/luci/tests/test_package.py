@@ -50,8 +50,9 @@ class Package(unittest.TestCase):
         text = (VIEWS / "wgautomesh/config.js").read_text()
         meshes, peers = text.split("renderPeers(m) {")
         options = lambda part: {name for name in re.findall(r"option\((?:'\w+', )?form\.\w+, '(\w+)'", part) if name[0] != "_"}
-        mesh = {"enabled", "interface", "gossip_port", "secret", "secret_file", "persist_file", "state_commit", "lan_discovery",
-                "lan_interfaces", "lan_exclude", "upnp_forward_external_port", "peers_from_network", "peers_from_interface"}
+        mesh = {"enabled", "interface", "gossip_port", "secret", "secret_file", "secret_next_file", "secret_previous_file",
+                "persist_file", "state_commit", "lan_discovery", "lan_interfaces", "lan_exclude", "upnp_forward_external_port",
+                "peers_from_network", "peers_from_interface"}
         peer = {"enabled", "mesh", "name", "public_key", "address", "endpoint"}
         self.assertEqual((options(meshes), options(peers)), (mesh, peer))
         self.assertEqual({"mesh", "peer"}, set(re.findall(r"m\.section\(form\.\w+, '(\w+)'", text)))

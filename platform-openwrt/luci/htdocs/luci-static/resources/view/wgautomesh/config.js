@@ -344,6 +344,16 @@ return view.extend({
 			_('Seconds that are at least between two writes of the state file, as flash wears out. Nothing is written while nothing changes.'));
 		o.datatype = 'and(uinteger,min(60),max(604800))';
 		o.placeholder = '3600';
+
+		o = s.taboption('advanced', form.Value, 'secret_next_file', _('File of the next secret'),
+			_('Accepted beside the secret, while the mesh changes over to it. When all nodes have it, it becomes the secret.'));
+		o.placeholder = '/etc/wgautomesh/secret.next';
+		o.validate = validatePath;
+
+		o = s.taboption('advanced', form.Value, 'secret_previous_file', _('File of the previous secret'),
+			_('Still accepted, until all nodes have the new one.'));
+		o.placeholder = '/etc/wgautomesh/secret.previous';
+		o.validate = validatePath;
 	},
 
 	renderPeers(m) {
