@@ -254,6 +254,25 @@ fn a_session_that_wireguard_made_by_itself_is_taken_up_while_users_talk() {
     assert!(!ended, "users' session was ended: {:?}", bench.actions);
 }
 
+/// The peer's initiations come in all the time, and no session of them: we try as soon as if they were few.
+#[test]
+fn initiations_that_come_to_nothing_put_nothing_off() {
+    let mut bench = Bench::<8>::connected(2, [1]);
+    bench.hear_records(1, &[behind_nat(2)]);
+    bench.advance(Duration::from_secs(60));
+    let place = bench.mesh.peers.find(&key(2)).expect("a peer of ours");
+    bench.mesh.give_up(place, bench.now, Reason::NoAnswer);
+    bench.poll();
+    bench.forget();
+    for _ in 0..10 {
+        bench.tunnel.get_mut(&key(2)).expect("it is on the interface").reading.rx_bytes += 148;
+        bench.read();
+        bench.poll();
+        bench.advance(Duration::from_secs(1));
+    }
+    assert!(bench.sent_to(1).any(|sent| sent.has(Kind::IntroReq)), "it is tried again");
+}
+
 /// What is kept for whoever may be well is not kept for ever.
 #[test]
 fn a_session_that_nothing_came_by_for_half_a_minute_is_given_up() {
