@@ -36,7 +36,7 @@ impl<const PEERS: usize> Mesh<PEERS> {
         if live == 0 || asked.len() >= MAX_MEDIATORS || asked.len() >= live.saturating_mul(2) {
             return NOBODY;
         }
-        let knows = first != place && self.peers.get(first).is_some_and(Peer::is_answering);
+        let knows = self.peers.get(first).is_some_and(Peer::is_answering);
         if knows && asked.len().is_multiple_of(2) {
             return first;
         }

@@ -789,8 +789,8 @@ impl<const PEERS: usize> Mesh<PEERS> {
             }
             // A link we took for dead, and WireGuard hears the peer: its daemon is gone, its session is not.
             Phase::Idle | Phase::Asking if moved && link.doubt_until != Instant::MIN => self.mute(place, now),
-            // Nothing was to be done, and WireGuard has made a session by itself, of what users send: what is left is to have
-            // our Hello echoed.
+            // Nothing is to be done, or somebody is being asked, and WireGuard has made a session by itself, of what users send:
+            // what is left is to have our Hello echoed.
             Phase::Idle | Phase::Asking
                 if moved && stamped && view.owns_address && now >= link.muted_until =>
             {

@@ -5,7 +5,7 @@ extern crate std;
 use std::{collections::BTreeSet, vec::Vec};
 
 use super::{
-    bench::{Bench, record},
+    bench::{Bench, behind_nat},
     key, mesh_address,
 };
 use crate::{
@@ -17,15 +17,15 @@ use crate::{
 fn told_of_another(age: u16) -> Bench<16> {
     let mut bench = Bench::<16>::connected(7, 1..=6);
     for n in 1..=6 {
-        let mut entry = record(n, 1, 1, "203.0.113.200:51820");
-        let class = if n < 5 { NatClass::EndpointIndependent } else { NatClass::Open };
-        entry.claim.set_nats(class, NatClass::Unknown);
+        let mut entry = behind_nat(n);
+        if n >= 5 {
+            entry.claim.set_nats(NatClass::Open, NatClass::Unknown);
+        }
         bench.hear_records(n, &[entry]);
     }
     bench.advance(Duration::from_secs(1));
     bench.forget();
-    let mut subject = record(7, 1, 1, "203.0.113.7:51820");
-    subject.claim.set_nats(NatClass::EndpointIndependent, NatClass::Unknown);
+    let mut subject = behind_nat(7);
     subject.age = age;
     bench.hear_records(3, &[subject]);
     bench

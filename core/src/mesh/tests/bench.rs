@@ -3,15 +3,15 @@
 extern crate std;
 
 use core::net::{IpAddr, SocketAddr};
-use std::{collections::BTreeMap, vec, vec::Vec};
+use std::{collections::BTreeMap, format, vec, vec::Vec};
 
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use serde::de::DeserializeOwned;
 
 use super::{PORT, SECRET, key, mesh_address};
 use crate::{
-    ActionError, Duration, Endpoint, Event, Instant, Interface, LinkState, Mesh, Output, PeerAction,
-    PeerReading, PublicKey, Reason, SharedKey, StoredRecord,
+    ActionError, Duration, Endpoint, Event, Instant, Interface, LinkState, Mesh, NatClass, Output,
+    PeerAction, PeerReading, PublicKey, Reason, SharedKey, StoredRecord,
     limits::MAX_DATAGRAM,
     record::{Claim, Order, Origin, RecordEndpoint},
     seal::{self, HEADER},
@@ -396,6 +396,13 @@ pub(super) fn record(n: usize, incarnation: u32, seq: u32, reflexive: &str) -> E
     claim.port = PORT;
     claim.endpoints.push(RecordEndpoint::new(Origin::Reflexive, at(reflexive))).expect("room for one");
     Entry { id: key(n), age: 0, claim }
+}
+
+/// The record of node `n`, which only an introduction leads to.
+pub(super) fn behind_nat(n: usize) -> Entry {
+    let mut entry = record(n, 1, 1, &format!("203.0.113.{n}:51820"));
+    entry.claim.set_nats(NatClass::EndpointIndependent, NatClass::Unknown);
+    entry
 }
 
 /// An introduction to node `n`, which the mediator sees there.

@@ -6,12 +6,12 @@ use core::net::IpAddr;
 use std::vec;
 
 use super::{
-    bench::{Bench, intro, record},
+    bench::{Bench, behind_nat, intro, record},
     key,
 };
 use crate::{
     Duration, Instant, LinkState, NatClass, PeerAction, Reason,
-    wire::{Entry, Hello, IntroReq, Kind, Role},
+    wire::{Hello, IntroReq, Kind, Role},
 };
 
 /// A home that is being asked in vain whether it is still there is somewhere else, perhaps: nobody is sent to where it was.
@@ -160,13 +160,6 @@ fn who_was_silent_for_a_moment_is_asked_a_little_later() {
     bench.advance(Duration::from_secs(5));
     assert_eq!(bench.state(1), LinkState::Connected);
     assert!(bench.sent_to(1).any(|sent| sent.has(Kind::IntroReq)), "{:?}", bench.reason(2));
-}
-
-/// The record of node `n`, which only an introduction leads to.
-fn behind_nat(n: usize) -> Entry {
-    let mut entry = record(n, 1, 1, "203.0.113.2:51820");
-    entry.claim.set_nats(NatClass::EndpointIndependent, NatClass::Unknown);
-    entry
 }
 
 /// Whoever sees that a link is silent asks for an introduction, and the other one may know of nothing: its router has another
